@@ -7,11 +7,12 @@ the only place of the course that does. Sources: poll(2), tcp(7) "MSG_OOB" and "
 
 import argparse
 import select
+import signal
 import socket
 import sys
 
 PATIENCE_MILLISECONDS = 5000
-INPUT_EVENTS = ("POLLIN", "POLLRDNORM", "POLLRDBAND", "POLLPRI", "POLLRDHUP")
+INPUT_EVENTS = ("POLLIN", "POLLRDNORM", "POLLRDBAND", "POLLPRI", "POLLMSG", "POLLRDHUP")
 OUTPUT_EVENTS = ("POLLOUT", "POLLWRNORM", "POLLWRBAND")
 ANSWERS = (*INPUT_EVENTS, *OUTPUT_EVENTS, "POLLERR", "POLLHUP", "POLLNVAL")
 
@@ -71,7 +72,7 @@ def show_what_poll_says() -> None:
         print("   recv(MSG_OOB)                ->", try_to_receive(receiver, socket.MSG_OOB))
         print("   recv(): not in the stream    ->", try_to_receive(receiver))
         print("   poll again, it has been read ->", poll_once(receiver, INPUT_EVENTS, 0))
-        print("   POLLPRI alone: urgent data. POLLRDBAND does not show it (poll(2): generally unused on Linux).")
+        print("   POLLPRI alone: urgent data. Linux uses POLLRDBAND and POLLMSG for nothing here (see poll(2)).")
 
 
 def show_how_the_byte_is_lost() -> None:
@@ -104,6 +105,7 @@ def show_where_the_byte_is(inline: bool) -> None:
 
 def main() -> int:
     """Tell the story and return the exit status."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as cat does, when a reader such as head has gone
     argparse.ArgumentParser(
         description="Show POLLPRI: one byte of urgent data (MSG_OOB) over loopback, what poll says, where the byte is."
     ).parse_args()

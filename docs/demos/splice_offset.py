@@ -8,6 +8,7 @@ a socket have none), so this is the only place of the course that does. Sources:
 import argparse
 import errno
 import os
+import signal
 import socket
 import sys
 import tempfile
@@ -67,6 +68,7 @@ def show_refusals(file: int, reader: int, writer: int) -> None:
 
 def main() -> int:
     """Tell the story and return the exit status."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as cat does, when a reader such as head has gone
     argparse.ArgumentParser(
         description="Show the offsets of splice: a file is read or written at a place, a pipe has none (ESPIPE)."
     ).parse_args()
