@@ -1,0 +1,173 @@
+"""The student's process: loads one exercises.py and carries out the judge's calls, one at a time.
+
+    python host.py CHANNEL EXERCISES_FILE [FOLDER ...]        (folders for sys.path: the lab's, and those before it)
+
+A call goes in two steps, so that the judge can look at this process before and after it: the call arrives, "ready" is
+answered; "go" arrives, the function runs, "done" is answered. Nothing here decides on a verdict.
+
+A child that the student's code forks and forgets comes back here, out of the function that it was called from. It is
+not this process, so it says so ("ran on") and leaves; an exception or sys.exit in it goes the way that it would go in
+any program: up and out, with buffers flushed on the way.
+
+Standard library only, and little of it, since every check starts this anew.
+"""
+
+import os
+import socket
+import sys
+import traceback
+import warnings
+
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from chatlab.judge import wire  # noqa: E402  (run as a script, outside of the package's environment)
+
+HOST = os.getpid()
+
+
+class Host:
+    """The loop between the channel and the student's module."""
+
+    def __init__(self, channel: wire.Channel, path: str):
+        self.channel = channel
+        self.path = path
+        self.names: dict = {"__name__": "exercises", "__file__": path}
+        self.remotes: list = []
+        self.kept: list = []  # arguments stay open until the end: whoever called still holds them
+        self.unclosed: list[str] = []
+        warnings.simplefilter("always", ResourceWarning)
+        warnings.showwarning = self._warned
+
+    def _warned(self, message, category, *rest) -> None:
+        if issubclass(category, ResourceWarning):
+            self.unclosed.append(str(message))
+
+    def load(self) -> None:
+        """Run the exercises file, as an import would, and tell how that went."""
+        error = None
+        try:
+            with open(self.path, "rb") as file:
+                source = file.read()
+            module = type(sys)("exercises")
+            module.__dict__.update(self.names)
+            sys.modules["exercises"] = module
+            self.names = module.__dict__
+            exec(compile(source, self.path, "exec"), self.names)
+        except BaseException as raised:  # whatever a student's file raises, SystemExit too, is told, not obeyed
+            if os.getpid() != HOST:
+                raise
+            error = self._describe(raised)
+        self._answer({"loaded": error is None, "exception": error})
+
+    def serve(self) -> None:
+        """Carry out calls until the judge closes the channel."""
+        while (message := self.channel.receive()) is not None:
+            command, descriptors = message
+            self._obey(command, descriptors)
+
+    def _obey(self, command: dict, descriptors: list[int]) -> None:
+        arguments, problem = [], None
+        try:
+            arguments = [self._decode(item, descriptors) for item in command.get("args", [])]
+            self.kept.append(arguments)
+            function = self._find(command)
+        except (KeyError, AttributeError) as error:
+            problem = self._describe(error)
+            problem["missing"] = True
+        if problem:
+            self._answer({"done": True, "exception": problem})
+            return
+        self._answer({"ready": True})
+        if self.channel.receive() is None:
+            return
+        self.unclosed.clear()
+        self._run(function, arguments, command.get("returns_fd", False))
+
+    def _decode(self, value, descriptors):
+        return wire.decode(
+            value,
+            descriptors,
+            fd=int,
+            name=self.names.__getitem__,
+            remote=lambda number, text: self.remotes[number],
+        )
+
+    def _find(self, command: dict):
+        """The function that a command means."""
+        if command["do"] == "define":
+            return lambda source: exec(compile(source, "<the judge's helpers>", "exec"), self.names)
+        name, owner = command["name"], command.get("remote")
+        value = self.names[name] if owner is None else getattr(self.remotes[owner], name)
+        return (lambda: value) if command["do"] == "get" else value
+
+    def _run(self, function, arguments: list, returns_fd: bool) -> None:
+        value, error = None, None
+        try:
+            value = function(*arguments)
+        except BaseException as raised:  # told to the judge, whatever it is
+            if os.getpid() != HOST:
+                raise
+            error = self._describe(raised)
+        if os.getpid() != HOST:
+            self.channel.send({"ran_on": os.getpid()})
+            os._exit(70)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass  # closed by the student's code
+        descriptors: list[int] = []
+        if error is None:
+            value = self._encode(value, descriptors, returns_fd)
+        self._answer({"done": True, "value": value, "exception": error, "unclosed": self.unclosed[:20]}, descriptors)
+
+    def _encode(self, value, descriptors: list[int], returns_fd: bool):
+        if returns_fd and type(value) is int:
+            value = wire.Fd(value)
+        try:
+            return wire.encode(value, descriptors, self._keep)
+        except (RecursionError, OSError, ValueError):
+            return wire.encode(self._keep(value), descriptors)
+
+    def _keep(self, value) -> wire.RemoteNumber:
+        self.remotes.append(value)
+        return wire.RemoteNumber(len(self.remotes) - 1, f"a {type(value).__name__}")
+
+    def _describe(self, error: BaseException) -> dict:
+        """An exception in plain data: type, message, errno, the student's line, the last lines of its traceback."""
+        lines = [line for file, line in self._frames(error) if file == self.path]
+        if isinstance(error, SyntaxError):
+            lines = [error.lineno or 0]
+        return {
+            "type": type(error).__name__,
+            "bases": [base.__name__ for base in type(error).__mro__],
+            "message": str(error)[:2000],
+            "errno": getattr(error, "errno", None) if isinstance(error, OSError) else None,
+            "errno_attribute": getattr(error, "errno", None)
+            if isinstance(getattr(error, "errno", None), int)
+            else None,
+            "line": lines[-1] if lines else None,
+            "context": type(error.__cause__).__name__ if error.__cause__ else None,
+        }
+
+    @staticmethod
+    def _frames(error: BaseException) -> list[tuple[str, int]]:
+        return [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+
+    def _answer(self, message: dict, descriptors: list[int] = ()) -> None:
+        self.channel.send(message, descriptors)
+
+
+def main() -> None:
+    """Run the student's process as the module's docstring says."""
+    channel = wire.Channel(socket.socket(fileno=int(sys.argv[1])))
+    channel.sock.set_inheritable(False)
+    folders = [os.path.dirname(sys.argv[2]), *sys.argv[3:]]
+    sys.path[:1] = folders
+    host = Host(channel, sys.argv[2])
+    host.load()
+    host.serve()
+
+
+if __name__ == "__main__":
+    main()

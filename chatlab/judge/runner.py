@@ -1,0 +1,121 @@
+"""Judge exercises from Python: pytest in a process of its own, verdicts as they come."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from chatlab import course as courses
+from chatlab.judge import verdicts
+from chatlab.judge.verdicts import CheckResult, Verdict, combine
+
+
+def run(
+    work: str | os.PathLike = "labs",
+    exercises: Iterable[str] | None = None,
+    *,
+    check: str | None = None,
+    on_verdict: Callable[[Verdict], None] | None = None,
+    keep_traces: Path | None = None,
+    keep_all: bool = False,
+    seed: int | None = None,
+    root: Path | None = None,
+) -> list[Verdict]:
+    """Judge exercises of one work folder.
+
+    Arguments: work, the folder with NN_topic/exercises.py, from the course's root or absolute; exercises, ids such as
+    "1.2" (default: all); check, the name of the only check to run; on_verdict, called with each exercise's Verdict as
+    soon as it is known; keep_traces, a folder for the traces of checks that did not pass (keep_all: of all); seed for
+    the random values; root of the course. Returns the Verdicts in the course's order. Raises CourseError.
+    A check without a result is the judge's fault, never a pass.
+    """
+    course = courses.load(root or courses.find_root())
+    chosen = list(course.exercises) if exercises is None else [course.exercise(wanted) for wanted in exercises]
+    results: dict[str, list[CheckResult]] = {exercise.id: [] for exercise in chosen}
+    told: dict[str, Verdict] = {}
+
+    def tell(exercise) -> None:
+        told[exercise.id] = combine(exercise, results[exercise.id])
+        if on_verdict is not None:
+            on_verdict(told[exercise.id])
+
+    current = None
+    for result in _results(course, work, chosen, check, keep_traces, keep_all, seed):
+        if current is not None and result.exercise_id != current:
+            tell(course.exercise(current))
+        current = result.exercise_id
+        _add(results[current], result)
+    for exercise in chosen:
+        if exercise.id not in told:
+            tell(exercise)
+    return [told[exercise.id] for exercise in chosen]
+
+
+def _add(results: list[CheckResult], result: CheckResult) -> None:
+    """A check that fails in its tear-down has two results: the worse one counts."""
+    for place, other in enumerate(results):
+        if other.name == result.name:
+            results[place] = min(other, result, key=lambda entry: verdicts.SEVERITY.index(entry.verdict))
+            return
+    results.append(result)
+
+
+def _results(course, work, chosen, check, keep_traces, keep_all, seed):
+    """Run pytest over the exercises' judges, and yield each CheckResult as it comes."""
+    files = [str(exercise.judge) + (f"::{check}" if check else "") for exercise in chosen]
+    if not files:
+        return
+    with tempfile.TemporaryDirectory(prefix="chatlab-run-") as folder:
+        fifo = Path(folder, "verdicts")
+        os.mkfifo(fifo)
+        command = [
+            sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider",
+            "--work", str(work), "--verdicts", str(fifo),
+        ]  # fmt: skip
+        if keep_traces is not None:
+            command += ["--keep-traces", str(keep_traces), *(["--keep-all"] if keep_all else [])]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a judge needs ours alone: a second less to wait
+        if seed is not None:
+            environment["CHATLAB_SEED"] = str(seed)
+        # Opened for both, so that neither the opening nor the reading waits for a pytest that never starts.
+        reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+        with (
+            open(Path(folder, "log"), "wb+") as log,
+            subprocess.Popen(
+                [*command, *files], cwd=course.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            ) as process,
+            os.fdopen(reader, encoding="utf-8") as lines,
+        ):
+            yield from _lines(lines, process)
+            process.wait()
+            if process.returncode not in (0, 1):
+                log.seek(0)
+                text = log.read().decode("utf-8", "replace")[-3000:]
+                for exercise in chosen:
+                    yield _fault(exercise, f"the judge did not run (status {process.returncode}):\n{text}")
+
+
+def _lines(lines, process):
+    """The results that arrive on the fifo until pytest ends."""
+    import select
+
+    buffered = ""
+    while True:
+        ended = process.poll() is not None
+        readable = select.select([lines], [], [], 0.05)[0]
+        chunk = os.read(lines.fileno(), 65536).decode("utf-8") if readable else ""
+        buffered += chunk
+        *whole, buffered = buffered.split("\n")
+        for line in whole:
+            yield CheckResult(**json.loads(line))
+        if ended and not chunk:
+            return
+
+
+def _fault(exercise, text: str) -> CheckResult:
+    headline = f"{exercise.id} {exercise.title}: this is not your mistake; please report it: {text}"
+    return CheckResult(exercise.id, "pytest", "the judge runs", verdicts.FAULT, headline, 0.0)

@@ -1,0 +1,128 @@
+"""Why a check failed: its kept trace as a sequence chart, with the same check over the reference beside it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from chatlab import course
+
+FIRST_CALL = '"do": "call"'
+
+
+class WhyError(Exception):
+    """There is nothing to show: one clear line."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One kept check. details: exercise, check, title, seed, work, feedback; strace: the trace's path."""
+
+    details: dict
+    strace: Path
+
+    @classmethod
+    def load(cls, folder: Path) -> "Kept":
+        """From the folder that the judge kept it in. Raises OSError, ValueError."""
+        return cls(json.loads((folder / "check.json").read_text()), folder / "strace")
+
+
+def kept_folder(root: Path | None = None) -> Path:
+    """Where the traces of failed checks are kept."""
+    return (root or course.find_root()) / ".chatlab" / "why"
+
+
+def why(exercise_id: str, *, root: Path | None = None):
+    """Draw a failed check of an exercise beside the same check over the solution.
+
+    Returns the matplotlib Figure; `.chatlab/why/EX/why.png` holds it too. Raises WhyError, CourseError.
+    """
+    root = root or course.find_root()
+    exercise = course.load(root).exercise(exercise_id)
+    failed = _failed(kept_folder(root) / exercise.id, exercise)
+    reference = _reference(root, exercise, failed)
+    figure = _draw(failed, reference)
+    figure.savefig(picture(exercise_id, root), dpi=110, bbox_inches="tight")
+    return figure
+
+
+def picture(exercise_id: str, root: Path | None = None) -> Path:
+    """The path of the picture that `why` makes."""
+    return kept_folder(root) / exercise_id / "why.png"
+
+
+def feedback(exercise_id: str, root: Path | None = None) -> str:
+    """What the failed check said."""
+    root = root or course.find_root()
+    exercise = course.load(root).exercise(exercise_id)
+    return _failed(kept_folder(root) / exercise.id, exercise).details["feedback"]
+
+
+def _failed(folder: Path, exercise) -> Kept:
+    again = f"run `make check-{exercise.lab.number}` first"
+    try:
+        kept = Kept.load(folder)
+    except FileNotFoundError:
+        raise WhyError(f"no failed check of exercise {exercise.id} is kept: {again}") from None
+    except (OSError, ValueError):
+        raise WhyError(f"the kept check of exercise {exercise.id} cannot be read: {again}") from None
+    if not kept.strace.is_file():
+        raise WhyError(f"the failed check of exercise {exercise.id} has no trace: install strace, then {again}")
+    return kept
+
+
+def _reference(root: Path, exercise, failed: Kept) -> Kept | None:
+    """The same check over the solution, with the same random values; None where there is no solution to run."""
+    if not (root / "solutions" / exercise.lab.folder / "exercises.py").is_file():
+        return None
+    from chatlab.judge.runner import run
+
+    folder = root / ".chatlab" / "why-reference"
+    details = failed.details
+    run(
+        root / "solutions",
+        [exercise.id],
+        check=details["check"],
+        keep_traces=folder,
+        keep_all=True,
+        seed=details["seed"],
+        root=root,
+    )
+    try:
+        return Kept.load(folder / exercise.id)
+    except (OSError, ValueError):
+        return None
+
+
+def _story(kept: Kept):
+    """The part of a kept trace that begins with the judge's first call, without the judge's channel."""
+    from chatlab.judge.student import CHANNEL_DESCRIPTOR
+    from chatlab.trace import Trace
+
+    whole = Trace.read(kept.strace)
+    calls = [call.time for call in whole.calls if call.fd == CHANNEL_DESCRIPTOR and FIRST_CALL in call.text]
+    story = whole.without(fds={CHANNEL_DESCRIPTOR}).quiet()
+    return story.between(calls[0], whole.end) if calls else story
+
+
+def _draw(failed: Kept, reference: Kept | None):
+    from matplotlib.figure import Figure
+
+    from chatlab import plot
+
+    sides = [("your code", _story(failed))]
+    if reference is not None:
+        sides.append(("the reference", _story(reference)))
+    figure = Figure(figsize=(7.5 * len(sides), 8))
+    places = figure.subplots(1, len(sides), squeeze=False)[0]
+    for place, (whose, trace) in zip(places, sides, strict=True):
+        plot.sequence_chart(trace, ax=place, names=_names(trace))
+        place.set_title(whose)
+    details = failed.details
+    figure.suptitle(f"{details['exercise']}: {details['title']}")
+    return figure
+
+
+def _names(trace) -> dict[int, str]:
+    """The student's function runs in the first process of the trace; the others are its children."""
+    pids = [process.pid for process in sorted(trace.processes, key=lambda process: process.start)]
+    return {pid: f"the function\n(pid {pid})" if place == 0 else f"child {pid}" for place, pid in enumerate(pids)}
