@@ -1,7 +1,6 @@
 """The audit: what a student's process tree looks like from outside, before and after a call."""
 
-import signal
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 # Python's own start-up catches SIGINT and ignores SIGPIPE and SIGXFSZ; they count only when they change.
@@ -10,7 +9,7 @@ _KINDS = ("ignored", "caught", "blocked")
 
 @dataclass(frozen=True)
 class ProcessState:
-    """One process: state is /proc's letter; waits_in is "read 4: socket:[4826]" or empty when it runs."""
+    """One process: state is /proc's letter; waits_in is "read() on descriptor 4", or empty when it runs."""
 
     pid: int
     parent: int
@@ -33,7 +32,7 @@ class Audit:
     """The whole tree at one moment, compared with the moment before the call.
 
     student: pid of the process that the student's function runs in. before: the audit to compare with, or None.
-    given: descriptors of the student's process that the judge itself passed with the call. hidden: its channel.
+    named(pid, descriptor, text): a descriptor's name for people, from what /proc says of it.
     """
 
     student: int
@@ -41,12 +40,12 @@ class Audit:
     orphans: list[int]
     orphans_ended: int
     all_segments: frozenset[str]
-    hidden: int
     before: "Audit | None" = field(default=None, repr=False)
+    named: Callable[[int, int, str], str] | None = field(default=None, repr=False)
 
     @classmethod
     def from_supervisor(cls, event: dict, hidden: int, before: "Audit | None", named=None) -> "Audit":
-        """From the supervisor's audit event. named(pid, fd, text): a better name for a descriptor, or the text."""
+        """From the supervisor's audit event; descriptor `hidden`, the judge's channel, is left out."""
         processes = {}
         for entry in event["processes"]:
             pid = entry["pid"]
@@ -57,7 +56,7 @@ class Audit:
                 entry["state"],
                 entry["command"],
                 descriptors,
-                _waiting(entry, descriptors, named),
+                _waiting(entry["waits_in"]),
                 *(frozenset(entry[kind]) for kind in _KINDS),
             )
         return cls(
@@ -66,8 +65,8 @@ class Audit:
             event["orphans"],
             event["orphans_ended"],
             frozenset(event["segments"]),
-            hidden,
             before,
+            named,
         )
 
     @property
@@ -125,6 +124,14 @@ class Audit:
             words.append(f"and {len(chosen) - 6} more")
         return "; ".join(words) or "no process is left"
 
+    def _waited_for(self, process: ProcessState) -> str:
+        """The name of the descriptor that the process waits on, in brackets."""
+        word = process.waits_in.rpartition(" ")[2]
+        if not word.isdigit():
+            return ""
+        text = process.descriptors.get(int(word), "which is not open")
+        return f" ({self.named(process.pid, int(word), text) if self.named else text})"
+
     def _describe(self, process: ProcessState) -> str:
         who = f"process {process.pid}" + (" (which ran your function)" if process.pid == self.student else "")
         if process.is_zombie:
@@ -132,22 +139,12 @@ class Audit:
         if process.state == "T":
             return f"{who} is stopped"
         if process.waits_in:
-            return f"{who} waits in {process.waits_in}"
+            return f"{who} waits in {process.waits_in}{self._waited_for(process)}"
         return f"{who} runs"
 
 
-def _waiting(entry: dict, descriptors: dict[int, str], named) -> str:
-    if not entry["waits_in"]:
+def _waiting(call_and_descriptor: list | None) -> str:
+    if not call_and_descriptor:
         return ""
-    call, descriptor = entry["waits_in"]
-    if descriptor is None:
-        return f"{call}()"
-    text = descriptors.get(descriptor, "not open")
-    if named is not None:
-        text = named(entry["pid"], descriptor, text)
-    return f"{call}() on descriptor {descriptor} ({text})"
-
-
-def signal_name(number: int) -> str:
-    """SIGKILL for 9."""
-    return signal.Signals(number).name
+    call, descriptor = call_and_descriptor
+    return f"{call}()" if descriptor is None else f"{call}() on descriptor {descriptor}"

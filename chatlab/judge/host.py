@@ -12,17 +12,20 @@ any program: up and out, with buffers flushed on the way.
 Standard library only, and little of it, since every check starts this anew.
 """
 
+import errno
 import os
 import socket
 import sys
 import traceback
 import warnings
 
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+if __name__ == "__main__":
+    sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from chatlab.judge import wire  # noqa: E402  (run as a script, outside of the package's environment)
 
 HOST = os.getpid()
+CHANNEL_CLOSED_STATUS = 71  # what this process leaves with when its channel was closed under it
 
 
 class Host:
@@ -165,8 +168,13 @@ def main() -> None:
     folders = [os.path.dirname(sys.argv[2]), *sys.argv[3:]]
     sys.path[:1] = folders
     host = Host(channel, sys.argv[2])
-    host.load()
-    host.serve()
+    try:
+        host.load()
+        host.serve()
+    except OSError as error:
+        if os.getpid() == HOST and error.errno in (errno.EBADF, errno.ENOTSOCK):
+            os._exit(CHANNEL_CLOSED_STATUS)
+        raise
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from chatlab.judge import contain, verdicts, wire
 from chatlab.judge.audit import Audit
+from chatlab.judge.host import CHANNEL_CLOSED_STATUS
 from chatlab.judge.verdicts import Feedback, Outcome
 from chatlab.launch.program import clean_environment, describe_status, scale
 from chatlab.launch.tree import Tree, TreeGone
@@ -25,6 +26,7 @@ HOST = Path(__file__).with_name("host.py")
 CHANNEL_DESCRIPTOR = 250
 MAX_PROCESSES = 300
 MAX_FILE_BYTES = 64 * 1024 * 1024
+RAN_ON_SECONDS = 0.05
 UNTIL_EVERY_SECONDS = 0.004
 FORKING_CALLS = "clone,clone3,fork,vfork"
 
@@ -134,6 +136,7 @@ class Student:
         self._strace_file = self._folder / "trace" / "strace"
         self._strace_file.parent.mkdir()
         self.traced = False
+        self._failing = False
         self._want_trace = trace
 
     # the process
@@ -163,6 +166,7 @@ class Student:
                 limits={"CORE": 0, "FSIZE": MAX_FILE_BYTES, **self._limits},
                 max_processes=MAX_PROCESSES,
                 tracer="strace" if tracer else None,
+                decoy=True,
                 prefix=contain.prefix(
                     [root, Path(__file__).parents[2], path.parent], [self.scratch, self._strace_file.parent]
                 ),
@@ -304,7 +308,7 @@ class Student:
             event = self._tree.audit()
         except TreeGone:
             self._gone()
-        self._too_many()
+        self._violations()
         audit = Audit.from_supervisor(event, CHANNEL_DESCRIPTOR, before, self._named)
         if before is None:
             self._last_audit = audit
@@ -412,6 +416,11 @@ class Student:
 
     def _fail(self, verdict: str, *, should="", but="", mistake="", read="") -> None:
         handout = self.exercise.lab.handout
+        if verdict == verdicts.FAILED and not self._failing and self._tree is not None:
+            # A child that ran on explains more than whatever it caused; it may have come a moment too late.
+            self._failing = True
+            if self._readable(RAN_ON_SECONDS):
+                self._receive()
         raise Outcome(
             verdict,
             Feedback(
@@ -509,22 +518,28 @@ class Student:
         return received
 
     def settle(self) -> None:
-        """After a check: fail it when a child has run on into its caller's code meanwhile."""
-        if self._tree is not None and self._readable(0):
+        """After a check: fail it for what came to light late, such as a child that ran on into its caller's code."""
+        if self._tree is None:
+            return
+        if self._readable(0):
             self._receive()
+        self._violations()
 
     def _hung(self, hangs: str, read: str, timeout: float | None) -> None:
-        self._too_many()
+        self._violations()
         seconds = (timeout or self.exercise.deadline) * self.scale
+        audit = self.audit()
+        spins = audit.own is not None and not audit.own.waits_in and audit.own.state in "Rt"
         self._fail(
             verdicts.OUT_OF_TIME,
             should=f"return within {seconds:g} s",
-            but=self._now(),
-            mistake=hangs,
+            but=audit.describe(),
+            mistake="an endless loop: it never waits for anything" if spins else hangs,
             read=read,
         )
 
-    def _too_many(self) -> None:
+    def _violations(self) -> None:
+        """Fail the check for what student code must not do, whatever the exercise is."""
         if self._tree.too_many is not None:
             self._fail(
                 verdicts.TOO_MANY,
@@ -532,33 +547,35 @@ class Student:
                 but="there were more, and all were ended",
                 mistake="a fork in a loop whose children go on looping (a fork bomb)",
             )
-
-    def _gone(self) -> None:
-        """The channel has ended: say what became of the student's process."""
-        self._tree.wait_for(lambda: self._tree.status is not None or self._tree.gone, 0.5)
-        self._too_many()
-        if self._tree.status is not None:
-            status = os.waitstatus_to_exitcode(self._tree.status)
-            self._fail(
-                verdicts.CRASHED,
-                should="come back to the judge",
-                but=f"its process ended instead: {describe_status(status)}",
-                mistake="os._exit, or a signal, in the process that the function was called in"
-                if status >= 0
-                else "a signal sent to its own process, or to the whole process group",
-            )
-        if self._tree.gone:
+        if self._tree.parent_killed:
             self._fail(
                 verdicts.CRASHED,
                 should="leave its parent process alone",
-                but="the supervisor that the judge had put over it was killed",
+                but="the process that had started it was killed",
                 mistake="a signal sent to os.getppid(), or to every process: kill(-1)",
             )
+
+    def _gone(self) -> None:
+        """The channel has ended: say what became of the student's process."""
+        self._tree.wait_for(lambda: self._tree.status is not None or self._tree.gone or self._tree.parent_killed, 1.0)
+        self._violations()
+        status = None if self._tree.status is None else os.waitstatus_to_exitcode(self._tree.status)
+        if status == CHANNEL_CLOSED_STATUS:
+            self._fail(
+                verdicts.CRASHED,
+                should="close only descriptors that it was given or opened itself",
+                but=f"descriptor {CHANNEL_DESCRIPTOR} was closed, through which the judge talks to your code",
+                mistake="every descriptor closed, whoever they belong to",
+            )
+        if status is None:
+            self._fail(verdicts.CRASHED, should="come back to the judge", but="its process cannot be reached any more")
         self._fail(
             verdicts.CRASHED,
-            should="close only descriptors that it was given or opened itself",
-            but=f"the judge's channel (descriptor {CHANNEL_DESCRIPTOR}) was closed",
-            mistake="every descriptor closed, whoever they belong to",
+            should="come back to the judge",
+            but=f"its process ended instead: {describe_status(status)}",
+            mistake="os._exit in the process that the function was called in"
+            if status >= 0
+            else "a signal sent to its own process, or to the whole process group",
         )
 
     def _read_output(self) -> dict[str, bytes]:

@@ -11,11 +11,12 @@ because the asking process closed it or died in whatever way, it ends the tree: 
     python supervisor.py CONTROL_DESCRIPTOR SPECIFICATION_AS_JSON
 
 The specification: `argv`, `env`, `cwd`; `descriptors` (number in the program to number here); `limits` (name of an
-RLIMIT to a number); `max_processes` (or null); `tracer` (a program's name, such as strace, left out of audits).
+RLIMIT to a number); `max_processes` (or null); `tracer` (a program's name, such as strace, left out of audits); `decoy`
+(true for code that may turn on its parent: a process in between takes the blow).
 
 Commands: {"do": "audit"}, {"do": "signal", "signal": 15}, {"do": "end", "grace": seconds}.
-Events: started (pid), exited (pid, status as waitpid(2) gives it), idle (no process is left), too_many (count),
-audit (see `audit`), failed (why the program did not start), ended.
+Events: started (pid), exited (pid, status as waitpid(2) gives it), idle (no process is left), too_many (limit),
+parent_killed (the decoy was), audit (see `audit`), failed (why the program did not start), ended.
 
 Standard library only. Source: prctl(2), pid_namespaces(7), wait(2).
 """
@@ -53,6 +54,8 @@ class Supervisor:
         self.orphans_ended: list[int] = []
         self.main_ended = False
         self.idle_told = False
+        self.decoy = 0
+        self.decoy_pipe: int | None = None
         self.namespace = os.getpid() == 1
 
     def run(self) -> None:
@@ -84,11 +87,16 @@ class Supervisor:
         poller = select.poll()
         poller.register(self.control, select.POLLIN)
         poller.register(wake, select.POLLIN)
+        if self.decoy_pipe is not None:
+            poller.register(self.decoy_pipe, select.POLLIN)
         counting = self.specification.get("max_processes") is not None
         while True:
             ready = dict(poller.poll(COUNT_EVERY_SECONDS * 1000 if counting else None))
             if wake.fileno() in ready:
                 wake.recv(4096)
+            if self.decoy_pipe in ready:
+                poller.unregister(self.decoy_pipe)
+                self._hear_decoy()
             self._reap()
             if counting and self._too_many():
                 counting = False
@@ -126,19 +134,56 @@ class Supervisor:
         specification = self.specification
         targets = {int(target): source for target, source in specification["descriptors"].items()}
         failed_read, failed_write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            self._become_program(specification, targets, failed_write)
+        if specification.get("decoy"):
+            self.main = self._fork_under_decoy(specification, targets, failed_write)
+        else:
+            self.main = os.fork()
+            if self.main == 0:
+                self._become_program(specification, targets, failed_write)
         os.close(failed_write)
         for source in set(targets.values()):
             os.close(source)
-        self.main = pid
         why = os.read(failed_read, 4096)
         os.close(failed_read)
         if why:
             self._tell("failed", why=why.decode())
         else:
-            self._tell("started", pid=pid)
+            self._tell("started", pid=self.main)
+
+    def _fork_under_decoy(self, specification: dict, targets: dict[int, int], failed: int) -> int:
+        """Put a process between us and the program: what is done to the program's parent is done to that one.
+
+        Its pipe carries the program's pid, then the status that it left with; the end of the pipe before that tells
+        that the decoy was killed.
+        """
+        self.decoy_pipe, report = os.pipe()
+        self.decoy = os.fork()
+        if self.decoy == 0:
+            try:
+                os.setsid()
+                signal.set_wakeup_fd(-1)
+                program = os.fork()
+                if program == 0:
+                    self._become_program(specification, targets, failed)
+                for descriptor in (self.control.fileno(), failed, *set(targets.values())):
+                    os.close(descriptor)
+                os.write(report, b"%d\n" % program)
+                os.write(report, b"%d\n" % os.waitpid(program, 0)[1])
+            finally:
+                os._exit(0)
+        os.close(report)
+        return int(os.read(self.decoy_pipe, 32))
+
+    def _hear_decoy(self) -> None:
+        """The decoy's pipe is readable: the program has ended, or the decoy was killed."""
+        said = os.read(self.decoy_pipe, 32)
+        os.close(self.decoy_pipe)
+        self.decoy_pipe = None
+        if said:
+            self.main_ended = True
+            self._tell("exited", pid=self.main, status=int(said))
+        else:
+            self._tell("parent_killed")
 
     def _become_program(self, specification: dict, targets: dict[int, int], failed: int) -> None:
         """In the child: set up what the program expects to find, and turn into it."""
@@ -148,9 +193,8 @@ class Supervisor:
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
                 signal.signal(number, signal.SIG_DFL)
             # First out of the way of every target, so that no dup2 overwrites a source.
-            high = {target: os.dup(source) for target, source in targets.items()}
-            spare = max([failed, *high.values(), *targets]) + 1
-            moved = {target: self._dup_above(source, spare) for target, source in high.items()}
+            spare = max([failed, *targets, *targets.values()]) + 1
+            moved = {target: self._dup_above(source, spare) for target, source in targets.items()}
             failed = self._dup_above(failed, spare)
             for target, source in moved.items():
                 os.dup2(source, target, inheritable=True)
@@ -197,7 +241,7 @@ class Supervisor:
             if pid == self.main:
                 self.main_ended = True
                 self._tell("exited", pid=pid, status=status)
-            elif not is_tracer:
+            elif not is_tracer and pid != self.decoy:
                 self.orphans_ended.append(pid)
 
     def _is_tracer(self, entry: procfs.Stat | None) -> bool:
@@ -214,7 +258,7 @@ class Supervisor:
         blocked}; orphans (pids whose parent has ended); orphans_ended (a count); segments (names).
         """
         tree = procfs.descendants(os.getpid())
-        seen = [entry for entry in tree if not self._is_tracer(entry)]
+        seen = [entry for entry in tree if not self._is_tracer(entry) and entry.pid != self.decoy]
         return {
             "main": self.main,
             "processes": [self._describe(entry) for entry in seen],
@@ -240,9 +284,8 @@ class Supervisor:
         limit = self.specification["max_processes"]
         if len(procfs.descendants(os.getpid())) <= limit:
             return False
-        # Stop the growth first, then count: what is frozen can be told apart, what grows cannot.
-        self._kill_all()
         self._tell("too_many", limit=limit)
+        self._kill_all(tracer_too=True)
         return True
 
     # the end

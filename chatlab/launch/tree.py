@@ -23,7 +23,8 @@ class Tree:
 
     Arguments: argv of the program; env, its whole environment; cwd; descriptors, number in the program to a descriptor
     here (the caller keeps its own); limits, names of RLIMITs to numbers; max_processes, after which everything is
-    ended; tracer, the name of a program to leave out of audits; prefix, an argv put before the supervisor's (bwrap).
+    ended; tracer, the name of a program to leave out of audits; prefix, an argv put before the supervisor's (bwrap);
+    decoy, whether a process of no importance stands between supervisor and program, which may turn on its parent.
     Nothing of the tree outlives the object's owner: the supervisor ends it when the socket between them ends.
     """
 
@@ -38,6 +39,7 @@ class Tree:
         max_processes: int | None = None,
         tracer: str | None = None,
         prefix: Sequence[str] = (),
+        decoy: bool = False,
     ):
         control, theirs = socket.socketpair()
         specification = {
@@ -48,6 +50,7 @@ class Tree:
             "limits": dict(limits or {}),
             "max_processes": max_processes,
             "tracer": tracer,
+            "decoy": decoy,
         }
         command = [*prefix, sys.executable, "-I", "-S", "-B", str(SUPERVISOR), str(theirs.fileno())]
         # A session of its own: ^C in a terminal and an interrupted kernel are the owner's affair.
@@ -60,12 +63,12 @@ class Tree:
             )
         self._control = control
         self._changed = threading.Condition()
-        self._watchers: list[Callable[[], None]] = []
         self.pid: int | None = None
         self.status: int | None = None
         self.failure: str | None = None
         self.idle = False
         self.too_many: int | None = None
+        self.parent_killed = False
         self.gone = False
         self._audits: list[dict] = []
         self._listener = threading.Thread(target=self._listen, name="supervisor's events", daemon=True)
@@ -99,6 +102,8 @@ class Tree:
             self.idle = True
         elif kind == "too_many":
             self.too_many = event["limit"]
+        elif kind == "parent_killed":
+            self.parent_killed = True
         elif kind == "audit":
             self._audits.append(event)
 
