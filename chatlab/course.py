@@ -19,6 +19,10 @@ class CourseError(Exception):
     """course.toml, or a request about it, is wrong; str() is one line with the cure."""
 
 
+class NoSuchExercise(CourseError):
+    """A person asked for a lab or an exercise that the course does not have."""
+
+
 @dataclass(frozen=True)
 class Lab:
     """One lab. `folder` is its name under labs/ and solutions/; `points` are what its exercises add up to."""
@@ -77,21 +81,21 @@ class Course:
     exercises: tuple[Exercise, ...]
 
     def lab(self, number: int) -> Lab:
-        """The lab of this number; CourseError when there is none."""
+        """The lab of this number; NoSuchExercise when there is none."""
         for lab in self.labs:
             if lab.number == number:
                 return lab
-        raise CourseError(f"there is no lab {number}: the course has {_enumerate(lab.number for lab in self.labs)}")
+        raise NoSuchExercise(f"there is no lab {number}: the course has {_enumerate(lab.number for lab in self.labs)}")
 
     def exercise(self, exercise_id: str) -> Exercise:
-        """The exercise of this id, such as "1.2"; CourseError when there is none."""
+        """The exercise of this id, such as "1.2"; NoSuchExercise when there is none."""
         for exercise in self.exercises:
             if exercise.id == exercise_id:
                 return exercise
         number, _, _ = exercise_id.partition(".")
         near = [exercise.id for exercise in self.exercises if exercise.id.startswith(f"{number}.")]
         known = f"lab {number} has {_enumerate(near)}" if near else "`chatlab progress` lists them"
-        raise CourseError(f"there is no exercise {exercise_id}: {known}")
+        raise NoSuchExercise(f"there is no exercise {exercise_id}: {known}")
 
     def exercises_of(self, number: int) -> tuple[Exercise, ...]:
         """The exercises of lab `number`; none while the lab is not built."""
@@ -104,7 +108,7 @@ class Course:
         if re.fullmatch(r"\d+\.\d+", what):
             return (self.exercise(what),)
         if not re.fullmatch(r"\d{1,3}", what):
-            raise CourseError(f"{what!r} is neither a lab, such as 1, nor an exercise, such as 1.2")
+            raise NoSuchExercise(f"{what!r} is neither a lab, such as 1, nor an exercise, such as 1.2")
         chosen = self.exercises_of(self.lab(int(what)).number)
         if not chosen:
             raise CourseError(f"lab {int(what)} is not built yet: it has no exercises")

@@ -1,0 +1,95 @@
+# Each target is one command of `chatlab` (the kit's command line) or of pytest, after the environment is there.
+# A person without make types the same: .venv/bin/chatlab lab 1
+
+VENV ?= .venv
+BIN = $(VENV)/bin
+CHATLAB = $(BIN)/chatlab
+PYTEST = $(BIN)/pytest
+BASE = $(VENV)/.ready-base
+NOTEBOOKS = $(VENV)/.ready-notebooks
+LINT = $(VENV)/.ready-lint
+BOTH_CORES = -n 2 --dist worksteal
+N ?= 20
+TESTS ?= tests/labs tests/kit
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.PHONY: FORCE help chat watch hint why progress notebook notebooks test test-notebooks stress bench doctor lint clean
+.PHONY: environment environment-notebooks $(foreach n,1 2 3 4 5 6,lab-$(n))
+
+##@ For students
+
+lab-1 lab-2 lab-3 lab-4 lab-5 lab-6: lab-%: $(BASE) ## tell a lab's story with its real programs (lab-1 … lab-6)
+	@$(CHATLAB) lab $*
+
+notebook: $(NOTEBOOKS) ## open JupyterLab in notebooks/
+	@$(CHATLAB) notebook
+
+check-%: $(BASE) FORCE ## judge a lab's exercises (check-1), or one of them (check-1.2)
+	@$(CHATLAB) check $*
+
+watch: $(BASE) ## judge the exercise being edited at each save
+	@$(CHATLAB) watch
+
+hint: $(BASE) ## the next hint:  make hint EX=1.2
+	@$(CHATLAB) hint $(EX)
+
+why: $(BASE) ## a failed check's trace beside the reference's:  make why EX=1.2
+	@$(CHATLAB) why $(EX)
+
+progress: $(BASE) ## what is done, and what comes next
+	@$(CHATLAB) progress
+
+chat: $(BASE) ## the full chat system (lab 6)
+	@$(CHATLAB) chat
+
+doctor: $(BASE) ## what this machine has, and the cure for what it lacks
+	@$(CHATLAB) doctor
+
+##@ For instructors
+
+test-notebooks: $(NOTEBOOKS) ## hold the notebooks against their stored outputs, with the solutions (nbval)
+	@CHATLAB_WORK=solutions $(PYTEST) --nbval --nbval-kernel-name chatlab --nbval-cell-timeout 60 notebooks
+
+notebooks: $(NOTEBOOKS) ## rebuild the notebooks from notebooks/text and run them all
+	@$(CHATLAB) notebooks
+
+##@ For developers
+
+test: $(NOTEBOOKS) ## the labs', the kit's and the guards' tests, then the judges over the solutions
+	@$(PYTEST) $(BOTH_CORES)
+	@$(PYTEST) $(BOTH_CORES) tests/exercises --work solutions
+
+stress: $(BASE) ## tests N times while both cores are loaded:  make stress N=20 TESTS=tests/labs
+	@$(CHATLAB) stress --times $(N) $(TESTS)
+
+bench: $(BASE) ## the servers beside their peers
+	@$(CHATLAB) bench
+
+lint: $(LINT) ## ruff: mistakes, and the form of the code
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+
+clean: $(BASE) ## remove what tools left behind; your exercises, your progress and .venv stay
+	@$(CHATLAB) clean
+
+help: ## this list
+	@awk -f .ci/help.awk $(firstword $(MAKEFILE_LIST))
+
+# The environment
+
+environment: $(BASE)
+environment-notebooks: $(NOTEBOOKS) $(LINT)
+
+# PYTHON chooses the interpreter (PYTHON=python3.12 make lab-1). Without it: that of .venv, else the first that is new enough.
+PYTHONS = $(or $(PYTHON),$(if $(wildcard $(VENV)/.making),,$(BIN)/python) python3 python3.13 python3.12 python3.11)
+
+$(VENV)/.ready-%: pyproject.toml constraints.txt $(BIN)/python $(if $(PYTHON),FORCE)
+	@for python in $(PYTHONS); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	        && exec "$$python" -m chatlab.environment --venv $(VENV) $*; \
+	done; \
+	echo "chatlab: $(if $(PYTHON),$(PYTHON) is not Python 3.11 or newer,no Python 3.11 or newer found);" \
+	    "install one and name it, as in: PYTHON=python3.12 make lab-1" >&2; exit 1
+
+$(BIN)/python: ;

@@ -1,0 +1,207 @@
+"""Make the course's environment, .venv: `python3 -m chatlab.environment [--venv DIR] TIER...`.
+
+Run by any Python from 3.11 on, before anything is installed; the Makefile does it. A tier is what some targets need and
+others should not wait for: `base` (the kit and its tests), `notebooks` (JupyterLab and nbval), `lint` (ruff).
+
+A tier is ready when its stamp, .venv/.ready-TIER, is newer than pyproject.toml and constraints.txt. While an
+environment is being made or changed it holds .venv/.making instead of stamps; one left so by an interruption is made
+afresh.
+"""
+
+import argparse
+import fcntl
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+INPUTS = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+TIERS = {"base": ".", "notebooks": ".[notebooks]", "lint": ".[lint]"}
+OLDEST = (3, 11)
+
+
+class EnvironmentFault(Exception):
+    """The environment cannot be made; str() is one line with the cure."""
+
+
+def main() -> int:
+    """Read the command line and make what it asks for; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python3 -m chatlab.environment", description="Make the course's environment."
+    )
+    parser.add_argument("--venv", default=".venv", help="its directory (default: .venv)")
+    parser.add_argument("tiers", nargs="+", choices=TIERS, metavar="TIER", help=", ".join(TIERS))
+    options = parser.parse_args()
+    try:
+        make(ROOT / options.venv, options.tiers)
+    except EnvironmentFault as fault:
+        print(f"chatlab: {fault}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"chatlab: {options.venv} cannot be made: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nchatlab: interrupted; the next make begins the environment afresh", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make(venv: Path, tiers: list[str]) -> None:
+    """Bring `venv` to hold the tiers. Raises EnvironmentFault, OSError."""
+    if sys.version_info < OLDEST:
+        raise EnvironmentFault(
+            f"Python {_version()} is too old: install Python 3.11 or newer, then PYTHON=python3.11 make ..."
+        )
+    lock = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # Two makes at once, as with make -j, take turns; the second finds the work done.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [tier for tier in tiers if not is_ready(venv, tier)]
+        if not missing and not _is_of_another_python(venv):
+            return
+        _build(venv, missing or tiers)
+    finally:
+        os.close(lock)
+
+
+def is_ready(venv: Path, tier: str) -> bool:
+    """Whether the tier was installed whole, and after the last change of what it is made from."""
+    stamp = _stamp(venv, tier)
+    if not stamp.exists() or not _python(venv).exists():
+        return False
+    return all(path.stat().st_mtime <= stamp.stat().st_mtime for path in INPUTS)
+
+
+def _build(venv: Path, tiers: list[str]) -> None:
+    began = time.monotonic()
+    own = _making(venv).exists() or any(_stamp(venv, tier).exists() for tier in TIERS)
+    if own and (_making(venv).exists() or not _python(venv).exists() or _is_of_another_python(venv)):
+        shutil.rmtree(venv)
+    _refuse_a_foreign_one(venv)
+    kept = [tier for tier in TIERS if is_ready(venv, tier)]
+    fresh = not _python(venv).exists()
+    venv.mkdir(parents=True, exist_ok=True)
+    if own or fresh:
+        _making(venv).touch()
+    for tier in TIERS:
+        _stamp(venv, tier).unlink(missing_ok=True)
+    if fresh:
+        _create(venv)
+    _install(venv, tiers)
+    for tier in {*kept, *tiers, "base"}:
+        _stamp(venv, tier).touch()
+    _making(venv).unlink(missing_ok=True)
+    _say(f"{_name(venv)} is ready ({time.monotonic() - began:.0f} s)")
+
+
+def _refuse_a_foreign_one(venv: Path) -> None:
+    # Made by a person, not here: it is completed, never removed.
+    if venv.exists() and (not _python(venv).exists() or _is_of_another_python(venv)):
+        raise EnvironmentFault(
+            f"{_name(venv)} is there, was not made by make, and holds no Python {_version()}: remove it, then try again"
+        )
+
+
+def _create(venv: Path) -> None:
+    if not importlib.util.find_spec("venv") or not importlib.util.find_spec("ensurepip"):
+        raise EnvironmentFault(
+            f"Python {_version()} has no venv module: sudo apt-get install python{_version()}-venv (Debian, Ubuntu)"
+        )
+    _say(f"creating {_name(venv)} with Python {sys.version.split()[0]} ({sys.executable})")
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", str(venv)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        words = " ".join(done.stdout.split()) or "no reason given"
+        raise EnvironmentFault(f"python -m venv failed: {words[-300:]}")
+
+
+def _install(venv: Path, tiers: list[str]) -> None:
+    # setuptools first and without build isolation: a build environment of pip's own would escape constraints.txt.
+    _pip(venv, "setuptools")
+    for tier in tiers:
+        _say(f"installing {tier} into {_name(venv)}")
+        _pip(venv, "--no-build-isolation", "--editable", TIERS[tier])
+    if "notebooks" in tiers:
+        _install_kernelspec(venv)
+
+
+def _install_kernelspec(venv: Path) -> None:
+    command = [str(_python(venv)), "-m", "chatlab", "kernelspec"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode:
+        raise EnvironmentFault(f"the notebooks' kernel could not be installed: {done.stdout.strip()[-300:]}")
+
+
+def _pip(venv: Path, *what: str) -> None:
+    log = venv / "pip.log"
+    command = [str(_python(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "--log", str(log)]
+    command += ["install", "--constraint", str(INPUTS[1]), *what]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
+    ) as pip:
+        complaint = _follow(pip.stdout)
+    if pip.returncode:
+        raise EnvironmentFault(f"pip failed: {complaint or f'status {pip.returncode}'} (all it said: {_name(log)})")
+
+
+def _follow(lines) -> str:
+    """Show pip's progress, one line that grows on a terminal; give its last complaint."""
+    complaint, count = "", 0
+    for line in lines:
+        if line.startswith("ERROR:"):
+            complaint = line.removeprefix("ERROR:").strip()
+        if line.startswith("Collecting "):
+            count += 1
+            name = line.split()[1].partition("==")[0].partition("<")[0].partition(">")[0]
+            _show_progress(f"  {count:3} {name}")
+        elif line.startswith("Installing collected packages"):
+            _show_progress(f"  unpacking {count} packages")
+    _show_progress("")
+    return complaint
+
+
+def _show_progress(text: str) -> None:
+    if sys.stdout.isatty():
+        print(f"\r\033[K{text}", end="", flush=True)
+
+
+def _say(text: str) -> None:
+    print(f"chatlab: {text}", flush=True)
+
+
+def _stamp(venv: Path, tier: str) -> Path:
+    return venv / f".ready-{tier}"
+
+
+def _making(venv: Path) -> Path:
+    return venv / ".making"
+
+
+def _python(venv: Path) -> Path:
+    return venv / "bin" / "python"
+
+
+def _is_of_another_python(venv: Path) -> bool:
+    """Whether the environment is of another Python version than the one that runs this."""
+    return not (venv / "lib" / f"python{_version()}").is_dir()
+
+
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+
+
+def _version() -> str:
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
