@@ -6,6 +6,9 @@ import os
 import re
 from pathlib import Path
 
+import digests
+import pytest
+
 from chatlab.course import Course, Exercise, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +31,16 @@ def built_labs() -> list:
 def relative(path: Path) -> str:
     """`path` as people write it: from the course's root."""
     return path.relative_to(ROOT).as_posix()
+
+
+def skip_if_a_student_is_at_work(folder: str) -> None:
+    """Skip, saying so, where a lab's exercises.py is not the untouched one; in CI that is a failure."""
+    if not digests.is_touched(folder):
+        return
+    words = f"labs/{folder}/exercises.py is not the one that course.toml records"
+    if IN_CI:
+        pytest.fail(f"{words}: restore it, or record it with python tests/course/digests.py --write")
+    pytest.skip(f"{words}: a student is at work")
 
 
 def files_under(*folders: str, suffix: str = "") -> list[Path]:
@@ -55,11 +68,8 @@ def names_of(node: ast.stmt) -> list[str]:
     """The names that one top-level statement defines; imports define none here."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
-    if isinstance(node, ast.Assign):
-        return [target.id for target in node.targets if isinstance(target, ast.Name)]
-    if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-        return [node.target.id]
-    return []
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [child.id for target in targets for child in ast.walk(target) if isinstance(child, ast.Name)]
 
 
 def headings(path: Path) -> list[str]:
