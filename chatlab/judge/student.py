@@ -308,7 +308,7 @@ class Student:
             event = self._tree.audit()
         except TreeGone:
             self._gone()
-        self._violations()
+        self._violations(event["parent_hurt"])
         audit = Audit.from_supervisor(event, CHANNEL_DESCRIPTOR, before, self._named)
         if before is None:
             self._last_audit = audit
@@ -523,7 +523,8 @@ class Student:
             return
         if self._readable(0):
             self._receive()
-        self._violations()
+        if not self._tree.gone:
+            self._audit(None)
 
     def _hung(self, hangs: str, read: str, timeout: float | None) -> None:
         self._violations()
@@ -538,7 +539,7 @@ class Student:
             read=read,
         )
 
-    def _violations(self) -> None:
+    def _violations(self, parent_hurt: bool = False) -> None:
         """Fail the check for what student code must not do, whatever the exercise is."""
         if self._tree.too_many is not None:
             self._fail(
@@ -547,11 +548,11 @@ class Student:
                 but="there were more, and all were ended",
                 mistake="a fork in a loop whose children go on looping (a fork bomb)",
             )
-        if self._tree.parent_killed:
+        if self._tree.parent_killed or parent_hurt:
             self._fail(
                 verdicts.CRASHED,
                 should="leave its parent process alone",
-                but="the process that had started it was killed",
+                but="a signal hit the process that had started it",
                 mistake="a signal sent to os.getppid(), or to every process: kill(-1)",
             )
 

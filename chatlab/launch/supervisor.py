@@ -161,7 +161,7 @@ class Supervisor:
         if self.decoy == 0:
             try:
                 os.setsid()
-                signal.set_wakeup_fd(-1)
+                self._default_signals()
                 program = os.fork()
                 if program == 0:
                     self._become_program(specification, targets, failed)
@@ -189,9 +189,7 @@ class Supervisor:
         """In the child: set up what the program expects to find, and turn into it."""
         try:
             os.setsid()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-                signal.signal(number, signal.SIG_DFL)
+            self._default_signals()
             # First out of the way of every target, so that no dup2 overwrites a source.
             spare = max([failed, *targets, *targets.values()]) + 1
             moved = {target: self._dup_above(source, spare) for target, source in targets.items()}
@@ -210,6 +208,13 @@ class Supervisor:
             os.write(failed, str(error).encode())
         finally:
             os._exit(127)
+
+    @staticmethod
+    def _default_signals() -> None:
+        """Undo what `_wake_on_child` did: a child inherits dispositions, and ignored ones stay so after exec."""
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
 
     @staticmethod
     def _dup_above(descriptor: int, least: int) -> int:
@@ -255,7 +260,8 @@ class Supervisor:
         """Every process of the tree as /proc shows it, and the shared-memory segments.
 
         Returns: main (pid); processes: a list of {pid, parent, state, command, descriptors, waits_in, ignored, caught,
-        blocked}; orphans (pids whose parent has ended); orphans_ended (a count); segments (names).
+        blocked}; orphans (pids whose parent has ended); orphans_ended (a count); segments (names); parent_hurt (whether
+        the decoy was killed or stopped, or is just about to be).
         """
         tree = procfs.descendants(os.getpid())
         seen = [entry for entry in tree if not self._is_tracer(entry) and entry.pid != self.decoy]
@@ -265,7 +271,18 @@ class Supervisor:
             "orphans": [entry.pid for entry in seen if entry.parent == os.getpid() and entry.pid != self.main],
             "orphans_ended": len(self.orphans_ended),
             "segments": procfs.segments(),
+            "parent_hurt": self._decoy_is_hurt(),
         }
+
+    def _decoy_is_hurt(self) -> bool:
+        """Whether a signal has hit the decoy. One sent a moment ago is pending, and shows in its status: proc(5)."""
+        if not self.decoy or self.main_ended:
+            return False
+        entry, fields = procfs.stat(self.decoy), procfs.status(self.decoy)
+        if entry is None or entry.state in "ZXT":
+            return True
+        pending = procfs.signal_names(fields.get("SigPnd", "0")) + procfs.signal_names(fields.get("ShdPnd", "0"))
+        return bool(set(pending) - {"SIGCHLD"})
 
     @staticmethod
     def _describe(entry: procfs.Stat) -> dict:

@@ -45,6 +45,9 @@ def other(*args):
 """
 
 JUDGE = """
+import os
+import socket
+
 import pytest
 from chatlab.judge import Fd, Name
 
