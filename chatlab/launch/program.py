@@ -10,6 +10,7 @@ import tempfile
 import weakref
 from pathlib import Path
 
+from chatlab import course
 from chatlab.launch.tree import Collector, Tree
 
 READY_LINE = re.compile(r"^listening on (?P<host>\S+):(?P<port>\d+)$", re.MULTILINE)
@@ -33,15 +34,6 @@ def scale() -> float:
     return value
 
 
-def course_root() -> Path:
-    """The course's folder: the checkout that this kit belongs to, or the nearest one above the current directory."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "course.toml").is_file():
-            return folder
-    return Path(__file__).resolve().parents[2]
-
-
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """The caller's environment without PYTHON* variables: PYTHONUNBUFFERED would hide what lab 01 teaches."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -55,7 +47,7 @@ class Program:
     """
 
     def __init__(self, program, args, *, stdin, trace, timeout, env, cwd, stdout):
-        root = course_root()
+        root = course.find_root()
         path = Path(program)
         path = path if path.is_absolute() else root / path
         if not path.is_file():
