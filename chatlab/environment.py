@@ -150,13 +150,15 @@ def _pip(venv: Path, *what: str) -> None:
     ) as pip:
         complaint = _follow(pip.stdout)
     if pip.returncode:
-        raise EnvironmentFault(f"pip failed: {complaint or f'status {pip.returncode}'} (all it said: {_name(log)})")
+        raise EnvironmentFault(f"pip failed: {complaint or 'it said nothing'} (all it said: {_name(log)})")
+    log.unlink(missing_ok=True)
 
 
 def _follow(lines) -> str:
-    """Show pip's progress, one line that grows on a terminal; give its last complaint."""
-    complaint, count = "", 0
+    """Show pip's progress, one line that grows on a terminal; give its last complaint, else its last line."""
+    complaint, last, count = "", "", 0
     for line in lines:
+        last = line.strip() or last
         if line.startswith("ERROR:"):
             complaint = line.removeprefix("ERROR:").strip()
         if line.startswith("Collecting "):
@@ -166,7 +168,7 @@ def _follow(lines) -> str:
         elif line.startswith("Installing collected packages"):
             _show_progress(f"  unpacking {count} packages")
     _show_progress("")
-    return complaint
+    return complaint or last
 
 
 def _show_progress(text: str) -> None:

@@ -58,5 +58,7 @@ def _without_a_command(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-# Each registers its commands with `app`.
-from chatlab.cli import books, house, study  # noqa: E402, F401
+# Each registers its commands with `app`, in the order of the help text.
+from chatlab.cli import study  # noqa: E402, F401, I001
+from chatlab.cli import books  # noqa: E402, F401
+from chatlab.cli import house  # noqa: E402, F401
