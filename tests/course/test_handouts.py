@@ -1,5 +1,6 @@
 """Guard: what handouts tell a reader to type works, and prints what they show; what they link to is there."""
 
+import contextlib
 import functools
 import os
 import re
@@ -34,21 +35,15 @@ NOT_RUN = {
 # Commands whose output depends on how far a student has come.
 DEPENDS_ON_STUBS = re.compile(r"\b(check|progress|hint|why)\b")
 
-HANDOUTS = [
-    path
-    for path in [ROOT / "README.md", *files_under("labs", "docs", suffix=".md")]
-    if path.is_file() and path.parent != ROOT / "labs"
-]
+HANDOUTS = [path for path in (ROOT / "README.md", *files_under("labs", "docs", suffix=".md")) if path.is_file()]
 
 
 def all_blocks() -> list[console.Block]:
-    """Every console block of every handout; a malformed one fails its own test below."""
+    """Every console block of every handout; a handout with a malformed one has none here, and fails its own test."""
     found = []
     for path in HANDOUTS:
-        try:
+        with contextlib.suppress(console.ConsoleError):
             found += console.blocks(path)
-        except console.ConsoleError:
-            pass
     return found
 
 
@@ -61,13 +56,13 @@ each_run_block = pytest.mark.parametrize("block", [block for block in all_blocks
 each_kept_block = pytest.mark.parametrize("block", [block for block in all_blocks() if not block.is_run], ids=name)
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory):
-    """A copy of the course to type commands in, with the environment of the real one.
+@pytest.fixture
+def checkout(tmp_path):
+    """A copy of the course to type one block's commands in, with the environment of the real one.
 
     Its .venv is made of links to the real one's entries, with fresh stamps: `make` finds it ready and never installs.
     """
-    copy = tmp_path_factory.mktemp("checkout") / "chatlab"
+    copy = tmp_path / "chatlab"
     shutil.copytree(ROOT, copy, ignore=LEFT_OUT, symlinks=True)
     (copy / ".venv").mkdir()
     for entry in (ROOT / ".venv").iterdir():

@@ -1,6 +1,7 @@
 """Guard: course.toml, the folders, the stubs, the solutions, the judges and the handouts name the same exercises."""
 
 import ast
+import copy
 import re
 
 import overlay
@@ -148,8 +149,17 @@ def test_what_the_manifest_does_not_list_is_given(lab):
 
 
 def texts(path) -> dict[str, str]:
-    """The top-level definitions of a file, each with its code."""
-    return {name: ast.unparse(node) for node in parse(path).body for name in names_of(node)}
+    """The top-level definitions of a file, each with its code; a solution's docstrings may say less."""
+    return {name: ast.unparse(without_docstring(node)) for node in parse(path).body for name in names_of(node)}
+
+
+def without_docstring(node: ast.stmt) -> ast.stmt:
+    """The same definition without its docstring."""
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef) or ast.get_docstring(node) is None:
+        return node
+    bare = copy.copy(node)
+    bare.body = node.body[1:] or [ast.Pass()]
+    return bare
 
 
 @each_lab
