@@ -30,7 +30,7 @@ def built_labs() -> list:
 
 def relative(path: Path) -> str:
     """`path` as people write it: from the course's root."""
-    return path.relative_to(ROOT).as_posix()
+    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
 
 
 def skip_if_a_student_is_at_work(folder: str) -> None:
