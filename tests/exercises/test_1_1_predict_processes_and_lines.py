@@ -1,0 +1,109 @@
+"""The judge of exercise 1.1: each prediction against a run of the program, made here and now."""
+
+import os
+import pty
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+from chatlab.launch.program import clean_environment
+
+pytestmark = pytest.mark.exercise("1.1")
+
+PROGRAM = """\
+import os
+
+print("begin")
+for number in range(2):
+    if os.fork() == 0:
+        print("born")
+    else:
+        print("forked")
+print("end")
+"""
+
+
+def run_program(output: int) -> None:
+    subprocess.run([sys.executable, "-c", PROGRAM], stdout=output, env=clean_environment(), check=True)
+
+
+def lines_on_a_terminal() -> list[str]:
+    """What every process of the program writes to a terminal: read until the last of them has closed it."""
+    terminal, for_program = pty.openpty()
+    try:
+        run_program(for_program)
+    finally:
+        os.close(for_program)
+    text = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            text += chunk
+    except OSError:  # EIO: nobody has the terminal open any more
+        pass
+    os.close(terminal)
+    return text.decode().splitlines()
+
+
+def lines_in_a_file() -> list[str]:
+    """What every process of the program writes to a file; a pipe tells when the last of them has ended."""
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile("w+") as file:
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], stdout=file, env=clean_environment(), pass_fds=[writing], check=True
+        )
+        os.close(writing)
+        os.read(reading, 1)
+        os.close(reading)
+        file.seek(0)
+        return file.read().splitlines()
+
+
+def compare(student, name: str, real: int, what: str, mistakes: dict[int, str], read: str) -> None:
+    """Fail unless the prediction is what the run showed; the number itself stays for the student to find."""
+    predicted = student.get(name)
+    student.should(
+        type(predicted) is int, should=f"set {name} to a whole number", but=f"it is {predicted!r}", read=read
+    )
+    student.step(f"run the program, and count the {what}")
+    student.should(
+        predicted == real,
+        should=f"predict the {what} of a real run",
+        but=f"the run had {'more' if real > predicted else 'fewer'} than the {predicted} predicted",
+        mistake=mistakes.get(predicted, "a process left out, or counted twice: draw the tree, a branch at each fork"),
+        read=read,
+    )
+
+
+def test_processes(student):
+    """The number of processes."""
+    real = lines_on_a_terminal().count("end")
+    mistakes = {
+        3: "a child counted as if it left the loop: it goes on, and forks in its turn",
+        2: "one fork counted: the loop forks in two turns",
+        6: "forks added up instead of processes: each fork makes one process out of the one that called it",
+        8: "a third doubling: the loop has two turns",
+    }
+    compare(student, "PROCESSES", real, "processes", mistakes, "What fork returns")
+
+
+def test_lines_on_a_terminal(student):
+    """The number of lines on a terminal."""
+    real = len(lines_on_a_terminal())
+    mistakes = {
+        16: "`begin` counted for every process: on a terminal it is written before the first fork, once",
+        8: "a process's turns in the loop left out: every process that forks, and every one that is born, prints",
+    }
+    compare(student, "LINES_ON_A_TERMINAL", real, "lines on a terminal", mistakes, "Copies")
+
+
+def test_lines_in_a_file(student):
+    """The number of lines in a file."""
+    on_terminal = len(lines_on_a_terminal())
+    real = len(lines_in_a_file())
+    mistakes = {
+        on_terminal: "the buffer forgotten: in a file, what was printed before a fork is copied into the child",
+        4: "only `end` counted: each process writes all that its buffer holds, copied text too",
+    }
+    compare(student, "LINES_IN_A_FILE", real, "lines in a file", mistakes, "Buffers")
