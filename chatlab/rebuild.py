@@ -13,7 +13,7 @@ class RebuildError(Exception):
 
 def texts(root: Path) -> list[Path]:
     """The text forms of the course's notebooks."""
-    return sorted(path for path in (root / "notebooks" / "text").glob("*") if path.suffix in (".py", ".md"))
+    return sorted((root / "notebooks" / "text").glob("*.py"))
 
 
 def rebuild(root: Path, text: Path, kernel: str) -> float:
@@ -27,7 +27,7 @@ def rebuild(root: Path, text: Path, kernel: str) -> float:
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
     began = time.monotonic()
-    book = jupytext.read(text)
+    book = jupytext.read(text, fmt="py:percent")
     book.metadata["kernelspec"] = {"name": kernel, "display_name": kernel, "language": "python"}
     for place, cell in enumerate(book.cells, start=1):
         # jupytext makes the ids at random: numbered ones keep a rebuilt notebook's differences to what changed.

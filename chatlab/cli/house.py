@@ -7,17 +7,23 @@ import typer
 from chatlab import course as courses
 from chatlab.cli.say import app, complain, not_built, say, short
 
+# Without them the kit falls back, to sampling and to a weaker sandbox.
+FALLBACKS = ("strace", "bubblewrap")
+
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    strict: Annotated[bool, typer.Option("--strict", help="Take strace and bubblewrap as needed.")] = False,
+) -> None:
     """Say what this machine has, and the cure for what it lacks. The status is 0 when all that is needed is there."""
     from chatlab import doctor as looks
 
     bad = False
     for found in looks.findings():
-        word, style = ("OK", "green") if found.ok else ("MISSING", "red") if found.needed else ("without", "yellow")
+        needed = found.needed or (strict and found.name in FALLBACKS)
+        word, style = ("OK", "green") if found.ok else ("MISSING", "red") if needed else ("without", "yellow")
         say(f"{word:<8} {found.name:<16} {found.words}" + ("" if found.ok else f": {found.cure}"), style)
-        bad = bad or (found.needed and not found.ok)
+        bad = bad or (needed and not found.ok)
     say("Something that the course needs is missing." if bad else "Everything that the course needs is there.")
     raise typer.Exit(1 if bad else 0)
 

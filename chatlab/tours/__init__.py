@@ -93,6 +93,8 @@ def _play_traced(step: Traced, say: Callable) -> None:
         say(scene.log.rstrip())
     if not scene.trace.exact:
         say(WITHOUT_STRACE)
-    for line in table.descriptors(scene.trace, step.kinds):
+    lines = table.descriptors(scene.trace, step.kinds)
+    for line in lines or ["(nothing lived long enough to be seen)"]:
         say(line)
-    say(step.after)
+    if lines:
+        say(step.after)

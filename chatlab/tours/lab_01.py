@@ -2,11 +2,14 @@
 
 import re
 import signal
+import time
 
 from chatlab.launch import launch
 from chatlab.tours import Run, Scene, Traced
 
 SERVER = "labs/01_fork/fork_server.py"
+SAMPLED_SECONDS = 2.0
+LOOK_SECONDS = 0.01
 
 
 def two_clients() -> Scene:
@@ -14,6 +17,7 @@ def two_clients() -> Scene:
     with launch(SERVER, "--port", "0", trace=True) as server:
         with server.connect() as first, server.connect() as second:
             children = [_greet(server, client) for client in (first, second)]
+            _wait_for_the_sampler(server, children)
         for child in children:
             server.wait_for_text(f"child {child} reaped", where="log")
         by_hand = (f"python {SERVER} --port {server.port}", f"nc 127.0.0.1 {server.port}    # twice, at once")
@@ -31,6 +35,16 @@ def _greet(server, client) -> str:
     mark = f":{client.getsockname()[1]}: child "
     server.wait_for_text(mark, where="log")
     return re.search(rf"{mark}(\d+)", server.log)[1]
+
+
+def _wait_for_the_sampler(server, children: list[str]) -> None:
+    """Without strace: until /proc was looked at while both children held their connections, or SAMPLED_SECONDS."""
+    end = time.monotonic() + SAMPLED_SECONDS
+    while not (trace := server.trace).exact and time.monotonic() < end:
+        seen = {str(record.pid) for record in trace.descriptors if record.kind == "tcp"}
+        if seen.issuperset(children):
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 TOUR = [

@@ -8,10 +8,10 @@ HEADINGS = ("process", "fd", "names", "came by", "opened ms", "closed ms")
 
 
 def descriptors(trace: Trace, kinds: Sequence[str]) -> list[str]:
-    """The lines of the table. kinds: of the descriptors to show; times count from the first of them."""
+    """The lines of the table; none when nothing was seen. kinds: of the descriptors; times count from the first."""
     chosen = [record for record in trace.descriptors if record.kind in kinds]
     if not chosen:
-        return ["(no such descriptor was seen)"]
+        return []
     zero = min(record.opened for record in chosen)
     labels = _labels(trace)
     rows = [
