@@ -1,0 +1,23 @@
+"""The kernel's error is passed on as it is.
+
+check: test_the_error_says_what_happened
+says: nobody learns how far it came
+"""
+
+
+def spawn_all(n):
+    workers = []
+    for _ in range(n):
+        reading, writing = os.pipe()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(reading)
+            os.close(writing)
+            end_workers(workers)
+            raise error
+        if pid == 0:
+            be_a_worker(reading, [writing, *(descriptor for _, descriptor in workers)])
+        os.close(reading)
+        workers.append((pid, writing))
+    return workers
