@@ -7,7 +7,6 @@ looked at.
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -109,6 +108,8 @@ class Message:
 
 
 _RECORDS = {"calls": Call, "processes": Process, "descriptors": Descriptor, "signals": Signal, "messages": Message}
+
+_OPENS = ("open", "openat", "openat2")
 
 # What Python's imports and the dynamic loader open: see `is_startup_file`.
 _STARTUP_SUFFIXES = (
@@ -215,27 +216,48 @@ class Trace:
         )
 
     def quiet(self) -> Trace:
-        """Without the noise of programs that start: files that the loader and Python's imports read, and the calls that
-        Python makes before it opens the program's own file (signal dispositions, standard streams)."""
-        started = self._started()
+        """Without the noise of programs that start.
+
+        Left out are the files that the loader and Python's imports read, with the calls on them; the calls that Python
+        makes before it opens the program's own file (signal dispositions, standard streams); and an epoll that was
+        closed unused, since Python's `selectors` makes one to see whether it can.
+        """
+        programs = self._programs()
         return self._filtered(
-            call=lambda r: not (_is_startup_call(r) or r.time < started.get(r.pid, -math.inf)),
-            descriptor=lambda r: not (r.kind == "file" and r.how in ("open", "fork") and is_startup_file(r.name)),
+            call=lambda r: not (_is_startup_call(r) or r.pid in programs and r.time < programs[r.pid].time),
+            descriptor=lambda r: not (self._is_startup_descriptor(r, programs) or self._is_probe(r)),
         )
 
-    def _started(self) -> dict[int, float]:
-        """pid → when Python opened the program's own file, for the processes that execute Python."""
+    def _is_startup_descriptor(self, record: Descriptor, programs: dict[int, Call]) -> bool:
+        if record.kind != "file" or record.how not in ("open", "fork"):
+            return False
+        path = record.name.removeprefix("file ")
+        # Imports list the folder of the program, sys.path[0].
+        folders = [os.path.dirname(_path(call)) for call in programs.values()]
+        return is_startup_file(path) or any(folder.endswith(path) for folder in folders)
+
+    def _is_probe(self, record: Descriptor) -> bool:
+        if record.kind != "epoll" or record.how != "open" or record.closed is None:
+            return False
+        return not any(
+            record.opened <= call.time < record.closed
+            for call in self.calls
+            if call.fd == record.fd and call.pid == record.pid
+        )
+
+    def _programs(self) -> dict[int, Call]:
+        """pid → the call with which Python opened the program's own file, for the processes that execute Python."""
         running: dict[int, str] = {}
-        started: dict[int, float] = {}
+        opened: dict[int, Call] = {}
         for call in self.calls:
             if call.name == "execve" and call.result == 0:
                 running[call.pid] = call.text
-            elif call.name in ("open", "openat") and call.pid in running and call.result is not None:
-                path = next((arg for arg in call.args if arg.startswith('"')), "")
-                if path.endswith('.py"') and path in running[call.pid]:
-                    started[call.pid] = call.time
+            elif call.name in _OPENS and call.pid in running and call.error is None:
+                path = _path(call)
+                if path.endswith(".py") and f'"{path}"' in running[call.pid]:
+                    opened[call.pid] = call
                     del running[call.pid]
-        return started
+        return opened
 
     @property
     def reaped(self) -> dict[int, float]:
@@ -282,11 +304,15 @@ class Trace:
         )
 
 
+def _path(call: Call) -> str:
+    """The path that an open names."""
+    return next((arg for arg in call.args if arg.startswith('"')), "").strip('"')
+
+
 def _is_startup_call(call: Call) -> bool:
     """An open of a start-up file, tried or done, or a call on the descriptor of one."""
-    if call.name in ("open", "openat"):
-        path = next((arg for arg in call.args if arg.startswith('"')), "")
-        return is_startup_file(path.strip('"'))
+    if call.name in _OPENS:
+        return is_startup_file(_path(call))
     first = call.text.partition("(")[2]
     name = first.partition("<")[2].partition(">")[0]
     return first[:1].isdigit() and name.startswith("/") and is_startup_file(name)

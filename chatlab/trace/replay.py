@@ -17,6 +17,7 @@ from chatlab.trace.descriptors import OpenFile, Pairs, Span, Table
 from chatlab.trace.records import Call, Process, Signal, Trace
 from chatlab.trace.syntax import Step, Steps, SystemCall
 
+_STREAM_ENDS = {0: "read", 1: "write", 2: "write"}
 FORKS = ("fork", "vfork", "clone", "clone3")
 _SENDER = re.compile(r"\bsi_pid=(\d+)")
 _STATUS = re.compile(r"\bsi_status=(\w+)")
@@ -178,7 +179,10 @@ class _Walk:
     def _appear_first(self, pid: int, time: float) -> None:
         life = _Life(pid, None, time, Table(pid, self._spans))
         for fd, note in sorted(self._strangers_known.items()) if not self._lives else ():
-            self._put(life, fd, _from_before(note), time, "at-start")
+            file = _from_before(note)
+            if file.kind == "pipe" and fd in _STREAM_ENDS:
+                file.end = _STREAM_ENDS[fd]
+            self._put(life, fd, file, time, "at-start")
         self._process_of[pid] = pid
         self._lives[pid] = life
 

@@ -1,0 +1,296 @@
+"""The sequence chart: who said what to whom, time running down."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import re
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from chatlab.plot import style
+from chatlab.trace.records import Call, Message, Process, Trace
+
+MOST_MESSAGES = 60
+_UNIT_INCHES = 0.3
+_PART = 0.7
+# The key of the lane of whoever is not traced; every other lane's is a pid.
+_OUTSIDE = -1
+
+_READS = ("read", "readv", "recvfrom", "recvmsg", "splice")
+_STREAM = re.compile(r"\w+\(\d+<(?:pipe|TCP|TCPv6|UNIX\S*):")
+
+# A call of these that never returned is where its process was stuck.
+_WAITS = frozenset(
+    """
+    read readv recvfrom recvmsg accept accept4 connect write writev sendto sendmsg splice poll ppoll select pselect6
+    epoll_wait epoll_pwait wait4 waitid pause flock fcntl clock_nanosleep
+    """.split()  # noqa: SIM905
+)
+
+
+def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int, str] | None = None) -> Axes:
+    """A lane per process, time downward, an arrow for each message from the write to the read, with its first bytes
+    and size.
+
+    names: pid → label. What was exchanged with a process outside of the trace goes to a lane of its own; a cross ends
+    what nobody read; a ring is a read that found the end of file; a box names the call that a process never came back
+    from. Time is not drawn to scale: long gaps are short here. At most MOST_MESSAGES are drawn; a note says how many
+    were not.
+
+    The Axes' `chatlab_rows`: a dictionary for each message drawn (source, target, sent, received, size, via, text),
+    in time order; each label has the gid "message:N", counting from 0.
+    """
+    messages = trace.messages[:MOST_MESSAGES]
+    lanes = _lanes(trace, messages)
+    clock = _Clock(trace, messages, lanes)
+    ax = style.axes(ax, 1.3 + _UNIT_INCHES * clock.height)
+    drawing = _Drawing(ax, trace, lanes, clock)
+    drawing.lanes(style.process_labels(trace, names))
+    for number, message in enumerate(messages):
+        drawing.message(number, message)
+    for call in _ends_of_file(trace):
+        drawing.end_of_file(call)
+    for call in trace.calls:
+        if call.name in _WAITS and call.result is None and call.error is None:
+            drawing.stuck(call)
+    _finish(ax, trace, drawing, len(trace.messages) - len(messages))
+    return ax
+
+
+def _lanes(trace: Trace, messages: list[Message]) -> dict[int, float]:
+    """pid → x. The outside world, when there is one, stands at the left."""
+    pids = [process.pid for process in trace.processes]
+    # None, and in a trace of one process alone also its partners.
+    outside = any(message.source not in pids or message.target not in pids for message in messages)
+    order = [_OUTSIDE, *pids] if outside else pids
+    return {pid: float(x) for x, pid in enumerate(order)}
+
+
+def _ends_of_file(trace: Trace) -> list[Call]:
+    """The reads that found that the other end, every copy of it, was closed: 0 bytes of a pipe or connection."""
+    reads = (call for call in trace.calls if call.name in _READS and call.result == 0)
+    return [call for call in reads if _STREAM.match(call.text)][:MOST_MESSAGES]
+
+
+class _Clock:
+    """Time to y. Each event gets room for its label, and a gap grows only with its logarithm."""
+
+    def __init__(self, trace: Trace, messages: list[Message], lanes: dict[int, float]):
+        self._begin, self._end = trace.begin, trace.end
+        self.events: dict[float, float] = {}
+        self._parts: dict[float, int] = {}
+        for message in messages:
+            self._wants(message.sent, 1.0)
+            # What one write's several reads took is drawn one below the other.
+            self._parts[message.sent] = self._parts.get(message.sent, -1) + 1
+            if message.received is not None:
+                self._wants(message.received, 0.45)
+        for process in trace.processes:
+            if process.parent in lanes:
+                self._wants(process.start, 0.6)
+            if process.end is not None:
+                self._wants(process.end, 0.6)
+        for call in _ends_of_file(trace):
+            self._wants(call.time + call.duration, 0.8)
+        for time in (trace.end,) if messages else (trace.begin, trace.end):
+            self._wants(time, 0.6)
+        self._times = sorted(self.events)
+        self._heights = [0.4]
+        for before, time in zip(self._times, self._times[1:], strict=False):
+            gap = math.log1p((time - before) / 1e-3) * 0.25
+            room = max(self.events[time], min(gap, 2.5)) + self._parts.get(before, 0) * _PART
+            self._heights.append(self._heights[-1] + room)
+        self.height = self._heights[-1] + 1.0
+
+    def _wants(self, time: float, room: float) -> None:
+        if self._begin <= time <= self._end:
+            self.events[time] = max(self.events.get(time, 0.0), room)
+
+    def y(self, time: float) -> float:
+        """How far down a time is."""
+        times, heights = self._times, self._heights
+        if time <= times[0]:
+            return heights[0]
+        if time >= times[-1]:
+            return heights[-1]
+        i = bisect.bisect_right(times, time)
+        part = (time - times[i - 1]) / (times[i] - times[i - 1])
+        return heights[i - 1] + part * (heights[i] - heights[i - 1])
+
+    def ticks(self) -> list[float]:
+        """Times whose labels have room."""
+        chosen: list[float] = []
+        for time in self._times:
+            if not chosen or self.y(time) - self.y(chosen[-1]) >= 0.6:
+                chosen.append(time)
+        return chosen
+
+
+class _Drawing:
+    def __init__(self, ax: Axes, trace: Trace, lanes: dict[int, float], clock: _Clock):
+        self._ax = ax
+        self._trace = trace
+        self._lanes = lanes
+        self._lane_inches = style.inches_wide(ax) / len(lanes)
+        self._most_text = min(max(int(self._lane_inches / style.text_width("x")) - 8, 8), 40)
+        self.clock = clock
+        self.rows: list[dict] = []
+        self.seen: set[str] = set()
+
+    def lanes(self, labels: Mapping[int, str]) -> None:
+        """The life line of each process, from its fork to its end."""
+        bottom = self.clock.height - 0.5
+        if _OUTSIDE in self._lanes:
+            x = self._lanes[_OUTSIDE]
+            self._ax.plot([x, x], [-0.3, bottom], color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)))
+            self._head("outside\nof the trace", _OUTSIDE, -0.4, style.FAINT)
+        for process in self._trace.processes:
+            x = self._lanes[process.pid]
+            top = self.clock.y(process.start) if process.parent in self._lanes else -0.3
+            end = bottom if process.end is None else self.clock.y(process.end)
+            self._ax.plot([x, x], [top, end], color=style.INK, linewidth=1.4, gid=f"{process.pid}")
+            self._head(labels[process.pid].replace(" · ", "\n"), process.pid, -0.4, style.INK)
+            if process.parent in self._lanes:
+                self._fork(self._lanes[process.parent], x, top)
+            if process.end is not None:
+                self._end(process, x, end)
+
+    def _head(self, text: str, pid: int, y: float, color: str) -> None:
+        self._ax.text(
+            self._lanes[pid],
+            y,
+            style.plain(text),
+            ha="center",
+            va="bottom",
+            fontsize=style.TEXT_POINTS,
+            fontweight="bold",
+            color=color,
+        )
+
+    def _fork(self, parent: float, x: float, y: float) -> None:
+        self._ax.plot([parent, x], [y, y], color=style.FAINT, linewidth=1, linestyle=":")
+        self._ax.plot(x, y, marker="o", markersize=4, color=style.INK, markerfacecolor="white")
+        self.seen.add("fork")
+
+    def _end(self, process: Process, x: float, y: float) -> None:
+        ending = style.ending(process)
+        self._ax.plot(x, y, marker=ending.marker, markersize=6, color=ending.color)
+        self._text(ending.text, x + 0.09 / self._lane_inches, y + 0.05, ending.color, ha="left", va="center")
+        self.seen.add("end")
+
+    def message(self, number: int, message: Message) -> None:
+        """An arrow and its label."""
+        outside = self._lanes.get(_OUTSIDE, 0.0)
+        source, target = self._lanes.get(message.source, outside), self._lanes.get(message.target, outside)
+        label = (
+            f"{style.printable(message.text)} {style.size(message.size)}" if message.text else style.size(message.size)
+        )
+        color = style.look(message.via).color
+        y0 = self.clock.y(message.sent) + _PART * sum(row["sent"] == message.sent for row in self.rows)
+        lost = message.received is None and message.target is not None
+        y1 = y0 if message.received is None else max(self.clock.y(message.received), y0)
+        if source == target:
+            self._to_itself(number, label, source, y0, y1, color, lost)
+        else:
+            self._arrow(number, label, (source, y0), (target, y1), color, lost)
+        self.rows.append(
+            {
+                "source": message.source, "target": message.target, "sent": message.sent, "received": message.received,
+                "size": message.size, "via": message.via, "text": message.text,
+            }
+        )  # fmt: skip
+        self.seen.add(message.via)
+
+    def _arrow(self, number: int, label: str, tail: tuple, head: tuple, color: str, lost: bool) -> None:
+        if lost:
+            head = (tail[0] + (head[0] - tail[0]) * 0.6, tail[1])
+            self._ax.plot(*head, marker="x", color=style.ALARM, markersize=7, markeredgewidth=2)
+            self.seen.add("lost")
+        arrow = {"arrowstyle": "-" if lost else "-|>", "color": color, "linewidth": 1.6, "shrinkA": 1, "shrinkB": 1}
+        self._ax.annotate("", head, tail, arrowprops=arrow)
+        # Halfway to the next lane, so that no life line runs through the words.
+        part = min(0.5 / max(abs(head[0] - tail[0]), 0.1), 0.5)
+        x, y = (near + (far - near) * part for near, far in zip(tail, head, strict=True))
+        # Above the arrow along all of its own length.
+        half = style.text_width(label) / 2 / self._lane_inches
+        rise = min(half * abs(head[1] - tail[1]) / max(abs(head[0] - tail[0]), 0.1), abs(head[1] - tail[1]) / 2)
+        self._label(number, label, x, y - 0.06 - rise, ha="center")
+
+    def _to_itself(self, number: int, label: str, x: float, y0: float, y1: float, color: str, lost: bool) -> None:
+        y1 = max(y1, y0 + 0.3)
+        out = x + 0.15 / self._lane_inches
+        self._ax.plot([x, out, out], [y0, y0, y1], color=color, linewidth=1.6)
+        if lost:
+            self._ax.plot(out, y1, marker="x", color=style.ALARM, markersize=7, markeredgewidth=2)
+            self.seen.add("lost")
+        else:
+            arrow = {"arrowstyle": "-|>", "color": color, "linewidth": 1.6, "shrinkA": 0, "shrinkB": 1}
+            self._ax.annotate("", (x, y1), (out, y1), arrowprops=arrow)
+        self._label(number, label, out + 0.08 / self._lane_inches, y0 + 0.25, ha="left")
+
+    def end_of_file(self, call: Call) -> None:
+        """A ring on the lane of who read 0 bytes."""
+        x, y = self._lanes[call.pid], self.clock.y(call.time + call.duration)
+        self._ax.plot(x, y, marker="o", markersize=5, color=style.INK, markerfacecolor="white", zorder=4)
+        self._text(f"end of file on {call.fd}", x + 0.09 / self._lane_inches, y, style.INK, ha="left", va="center")
+
+    def stuck(self, call: Call) -> None:
+        """A box at the end of the lane of a process that never came back from a call."""
+        process = next(process for process in self._trace.processes if process.pid == call.pid)
+        if process.status is not None:
+            return
+        y = self.clock.y(call.time + call.duration)
+        where = f"{call.name}({call.fd})" if call.fd is not None else call.name
+        text = self._text(f"waits in {where}", self._lanes[call.pid], y - 0.3, style.ALARM, ha="center", va="center")
+        text.set_path_effects([])
+        text.set_bbox({"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": style.ALARM})
+        self.seen.add("stuck")
+
+    def _label(self, number: int, text: str, x: float, y: float, ha: str) -> None:
+        label = self._text(text, x, y, style.INK, ha, "bottom")
+        label.set_fontfamily(style.MONOSPACE)
+        label.set_gid(f"message:{number}")
+
+    def _text(self, text: str, x: float, y: float, color: str, ha: str, va: str):
+        label = self._ax.text(
+            x, y, style.plain(text), fontsize=style.TEXT_POINTS - 0.5, color=color, ha=ha, va=va, zorder=6
+        )
+        label.set_path_effects(style.HALO)
+        return label
+
+
+def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
+    clock = drawing.clock
+    times = clock.ticks()
+    unit = style.unit(max(times[-1] - times[0], 0.002))
+    ax.set_xlim(-0.45, len(drawing._lanes) - 0.45)
+    ax.set_ylim(clock.height, -1.3)
+    ax.set_xticks([])
+    ax.spines["bottom"].set_visible(False)
+    ax.set_yticks([clock.y(time) for time in times], [f"{unit.of(time):.2f}" for time in times])
+    ax.set_ylabel(f"time ({unit.name}), not to scale", fontsize=style.TEXT_POINTS)
+    style.title(ax, "Messages, from write to read", trace)
+    if left_out:
+        style.left_out(ax, f"{left_out} more messages")
+    elif not drawing.rows:
+        why = "no message was seen" if trace.exact else "messages cannot be sampled: install strace"
+        ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", fontsize=style.TITLE_POINTS, color=style.FAINT)
+    ax.chatlab_rows = drawing.rows
+    _legend(ax, drawing.seen)
+
+
+def _legend(ax: Axes, seen: set[str]) -> None:
+    handles = [
+        Line2D([], [], color=look.color, linewidth=1.6, marker=">", markersize=5, label=kind)
+        for kind, look in style.KINDS.items()
+        if kind in seen
+    ]
+    known = {
+        "fork": Line2D([], [], color=style.FAINT, linewidth=1, linestyle=":", label="fork"),
+        "end": Line2D([], [], linestyle="", marker="s", color=style.INK, markersize=5, label="process ends"),
+        "lost": Line2D([], [], linestyle="", marker="x", color=style.ALARM, markeredgewidth=2, label="never read"),
+    }
+    style.legend(ax, handles + [handle for name, handle in known.items() if name in seen])
