@@ -21,7 +21,9 @@ from chatlab.judge import verdicts
 from chatlab.judge.verdicts import CheckResult, Feedback, Outcome
 
 SEED = pytest.StashKey[int]()
-OVER = pytest.StashKey[dict]()
+OVER = pytest.StashKey[dict]()  # exercise id → the Outcome that its further checks have without being run
+KEPT = pytest.StashKey[set]()  # folders that hold a kept trace of this session
+REPORT = pytest.StashKey[pytest.TestReport]()
 COURSE = pytest.StashKey[course.Course]()
 
 # After one of these the exercise's other checks would say the same again, or take as long again.
@@ -45,6 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"CHATLAB_SEED is {seed!r}: set it to a whole number, or not at all")
     config.stash[SEED] = int(seed) if seed else random.SystemRandom().randrange(10**6)
     config.stash[OVER] = {}
+    config.stash[KEPT] = set()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -100,15 +103,10 @@ def student(request: pytest.FixtureRequest):
         fixture.clear()
 
 
-REPORT = pytest.StashKey[pytest.TestReport]()
-
-
 def _keep(config: pytest.Config, item: pytest.Item, fixture, report: pytest.TestReport) -> None:
     """Keep a check's trace, its name and its feedback for `chatlab why`: those of the first that did not pass."""
-    if report.passed and not config.getoption("--keep-all"):
-        return
     folder = Path(config.getoption("--keep-traces")) / fixture.exercise.id
-    if fixture.exercise.id in config.stash[OVER].setdefault("kept", set()):
+    if folder in config.stash[KEPT] or report.passed and not config.getoption("--keep-all"):
         return
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -122,22 +120,18 @@ def _keep(config: pytest.Config, item: pytest.Item, fixture, report: pytest.Test
         "feedback": report.chatlab["feedback"],
     }
     (folder / "check.json").write_text(json.dumps(details, indent=1))
-    config.stash[OVER]["kept"].add(fixture.exercise.id)
-
-
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Do not run what is known already: see _ENDS_THE_EXERCISE."""
-    earlier = item.config.stash[OVER].get(_exercise_id(item))
-    if earlier is not None:
-        raise earlier
+    config.stash[KEPT].add(folder)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function):
-    """After a check has passed, let it see what still came over the channel: a child that ran on late."""
+    """Do not run a check whose result is known already; after one, let it see what came over the channel late."""
+    judged = _exercise_id(pyfuncitem)
+    if judged in pyfuncitem.config.stash[OVER]:
+        raise pyfuncitem.config.stash[OVER][judged]
     result = yield
     fixture = pyfuncitem.funcargs.get("student")
-    if fixture is not None and _exercise_id(pyfuncitem) is not None:
+    if judged is not None and fixture is not None:
         fixture.settle()
     return result
 

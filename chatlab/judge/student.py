@@ -102,7 +102,7 @@ class Pending:
     @property
     def done(self) -> bool:
         """Whether it has returned or raised (the answer may still be on its way)."""
-        return self._student._readable(0)
+        return bool(self._student._arrived) or self._student._readable(0)
 
     def result(self, hangs: str = "", raises: bool = False, read: str = "", timeout: float | None = None) -> Call:
         """Wait for the call's end: options as for `Student.call`."""
@@ -137,6 +137,7 @@ class Student:
         self._strace_file.parent.mkdir()
         self.traced = False
         self._failing = False
+        self._arrived: list[tuple[dict, list[int]]] = []  # what came over the channel, looked at but not yet used
         self._want_trace = trace
 
     # the process
@@ -335,6 +336,9 @@ class Student:
             audit = self.audit()
             if condition(audit):
                 return audit
+            error = self._peek()
+            if error is not None:
+                self._fail(verdicts.FAILED, should=should, but=f"it raised {error}", read=read)
             if self.remaining() <= 0:
                 said = but(audit) if callable(but) else but or audit.describe()
                 self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=mistake, read=read)
@@ -419,8 +423,7 @@ class Student:
         if verdict == verdicts.FAILED and not self._failing and self._tree is not None:
             # A child that ran on explains more than whatever it caused; it may have come a moment too late.
             self._failing = True
-            if self._readable(RAN_ON_SECONDS):
-                self._receive()
+            self._peek(RAN_ON_SECONDS)
         raise Outcome(
             verdict,
             Feedback(
@@ -457,7 +460,7 @@ class Student:
         )
 
     def _raised(self, error: RaisedException, raises: bool, read: str) -> None:
-        if error.type == "NotImplementedError" and error.message == f"exercise {self.exercise.id} is not started":
+        if self._is_stub(error):
             self._not_started()
         if raises and error.type != "NotImplementedError":
             return
@@ -500,7 +503,24 @@ class Student:
 
         return bool(select.select([self._channel.sock], [], [], max(timeout, 0))[0])
 
+    def _peek(self, timeout: float = 0.0) -> RaisedException | None:
+        """Look at what came over the channel meanwhile, and leave it for `_receive`. A stub's answer ends the check.
+
+        Returns the exception that the running call has ended with, if it has.
+        """
+        if not self._arrived and self._readable(timeout):
+            self._arrived.append(self._receive())
+        error = _exception(self._arrived[0][0]) if self._arrived else None
+        if error is not None and self._is_stub(error):
+            self._not_started()
+        return error
+
+    def _is_stub(self, error: RaisedException) -> bool:
+        return error.type == "NotImplementedError" and error.message == f"exercise {self.exercise.id} is not started"
+
     def _receive(self, hangs: str = "", read: str = "", timeout: float | None = None) -> tuple[dict, list[int]]:
+        if self._arrived:
+            return self._arrived.pop(0)
         limit = self.remaining() if timeout is None else min(timeout * self.scale, self.remaining())
         try:
             self._channel.sock.settimeout(max(limit, 0.05))

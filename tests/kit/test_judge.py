@@ -358,6 +358,28 @@ def test_none_as_a_constant_is_not_started(judged):
     assert judged("LINES = None", checks).verdict == "not started"
 
 
+def test_a_stub_that_is_started_is_not_started(judged):
+    checks = """
+def test_server(student):
+    student.start("work", 1)
+    student.until(lambda audit: audit.children, should="make a child")
+"""
+    verdict = judged(mini_course.STUBS, checks, deadline=60)
+    assert verdict.verdict == "not started"
+    assert verdict.seconds < 30
+
+
+def test_an_exception_of_a_started_call_is_told_at_once(judged):
+    checks = """
+def test_server(student):
+    student.start("work", 1)
+    student.until(lambda audit: audit.children, should="make a child")
+"""
+    verdict = judged("def work(n): return missing", checks, deadline=60)
+    assert "it raised NameError" in verdict.feedback
+    assert verdict.seconds < 30
+
+
 def test_a_running_call_can_be_talked_to(judged):
     checks = """
 
