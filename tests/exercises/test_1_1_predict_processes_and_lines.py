@@ -60,50 +60,49 @@ def lines_in_a_file() -> list[str]:
         return file.read().splitlines()
 
 
-def compare(student, name: str, real: int, what: str, mistakes: dict[int, str], read: str) -> None:
-    """Fail unless the prediction is what the run showed; the number itself stays for the student to find."""
+def compared(student, name: str, real: int, what: str, mistakes: dict[int, str]) -> dict:
+    """The prediction beside what a run showed, as arguments for `should`; the number itself is left to be found."""
     predicted = student.get(name)
-    student.should(
-        type(predicted) is int, should=f"set {name} to a whole number", but=f"it is {predicted!r}", read=read
-    )
+    if type(predicted) is not int:
+        return {"ok": False, "should": f"set {name} to a whole number", "but": f"it is {predicted!r}"}
     student.step(f"run the program, and count the {what}")
-    student.should(
-        predicted == real,
-        should=f"predict the {what} of a real run",
-        but=f"the run had {'more' if real > predicted else 'fewer'} than the {predicted} predicted",
-        mistake=mistakes.get(predicted, "a process left out, or counted twice: draw the tree, a branch at each fork"),
-        read=read,
-    )
+    return {
+        "ok": predicted == real,
+        "should": f"predict the {what} of a real run",
+        "but": f"the run had {'more' if real > predicted else 'fewer'} than the {predicted} predicted",
+        "mistake": mistakes.get(
+            predicted, "a process left out or counted twice: draw a tree with a branch at each fork"
+        ),
+    }
 
 
 def test_processes(student):
     """The number of processes."""
-    real = lines_on_a_terminal().count("end")
     mistakes = {
         3: "a child counted as if it left the loop: it goes on, and forks in its turn",
         2: "one fork counted: the loop forks in two turns",
         6: "forks added up instead of processes: each fork makes one process out of the one that called it",
         8: "a third doubling: the loop has two turns",
     }
-    compare(student, "PROCESSES", real, "processes", mistakes, "What fork returns")
+    real = lines_on_a_terminal().count("end")
+    student.should(**compared(student, "PROCESSES", real, "processes", mistakes), read="Copies")
 
 
 def test_lines_on_a_terminal(student):
     """The number of lines on a terminal."""
-    real = len(lines_on_a_terminal())
     mistakes = {
         16: "`begin` counted for every process: on a terminal it is written before the first fork, once",
-        8: "a process's turns in the loop left out: every process that forks, and every one that is born, prints",
+        8: "a turn of the loop left out: each process that forks prints a line, and each that is born prints one",
     }
-    compare(student, "LINES_ON_A_TERMINAL", real, "lines on a terminal", mistakes, "Copies")
+    real = len(lines_on_a_terminal())
+    student.should(**compared(student, "LINES_ON_A_TERMINAL", real, "lines on a terminal", mistakes), read="Buffers")
 
 
 def test_lines_in_a_file(student):
     """The number of lines in a file."""
-    on_terminal = len(lines_on_a_terminal())
-    real = len(lines_in_a_file())
     mistakes = {
-        on_terminal: "the buffer forgotten: in a file, what was printed before a fork is copied into the child",
+        len(lines_on_a_terminal()): "the buffer forgotten: for a file, what was printed before a fork is copied by it",
         4: "only `end` counted: each process writes all that its buffer holds, copied text too",
     }
-    compare(student, "LINES_IN_A_FILE", real, "lines in a file", mistakes, "Buffers")
+    real = len(lines_in_a_file())
+    student.should(**compared(student, "LINES_IN_A_FILE", real, "lines in a file", mistakes), read="Buffers")

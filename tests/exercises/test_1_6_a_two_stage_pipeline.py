@@ -15,10 +15,10 @@ def pipeline(student, first, second, *, hangs: str = COPY_LEFT):
     return student.call("run_pipeline", first, second, step=step, hangs=hangs, timeout=SECONDS, read=PIPES)
 
 
-def ends_with(student, call, statuses: tuple[int, int], mistake: str, read: str) -> None:
+def ends_with(student, call, statuses: tuple[int, int], mistake: str) -> None:
     found = tuple(call.value) if isinstance(call.value, list | tuple) else call.value
     student.should(
-        found == statuses, should=f"return {statuses}", but=f"it returned {found!r}", mistake=mistake, read=read
+        found == statuses, should=f"return {statuses}", but=f"it returned {found!r}", mistake=mistake, read=PIPES
     )
 
 
@@ -39,7 +39,7 @@ def test_the_second_reads_what_the_first_writes(student):
     call = pipeline(student, ["printf", "%s\\n", *words], ["sort", "-r"])
     mistake = "standard output and standard input mixed up, or dup2 the wrong way round"
     prints(student, call, "".join(f"{word}\n" for word in sorted(words, reverse=True)), mistake)
-    ends_with(student, call, (0, 0), "a status of something else than the two programs", PIPES)
+    ends_with(student, call, (0, 0), "a status of something else than the two programs")
 
 
 def test_it_ends_when_its_reader_does(student):
@@ -56,7 +56,6 @@ def test_it_ends_when_its_reader_does(student):
         call,
         (-13, 0),
         "SIGPIPE left ignored, as Python has it: exec passes that on; set it to SIG_DFL in the child",
-        PIPES,
     )
 
 
@@ -68,7 +67,7 @@ def test_both_statuses_are_returned(student):
                     ["sh", "-c", f"exit {second}"])  # fmt: skip
     found = tuple(call.value) if isinstance(call.value, list | tuple) else call.value
     mistake = "statuses in the order in which the programs ended" if found == (second, first) else "one status lost"
-    ends_with(student, call, (first, second), mistake, "Zombies")
+    ends_with(student, call, (first, second), mistake)
 
 
 @pytest.mark.parametrize("place", ["first", "second"])
@@ -80,7 +79,7 @@ def test_a_program_that_is_not_found(student, place):
     first, second = (missing, there) if place == "first" else (there, missing)
     call = pipeline(student, first, second)
     mistake = "an exception of exec that leads the child back into the code of its parent: leave by os._exit(127)"
-    ends_with(student, call, (127, code) if place == "first" else (code, 127), mistake, "Leave by _exit")
+    ends_with(student, call, (127, code) if place == "first" else (code, 127), mistake)
 
 
 def test_nothing_is_left(student):
