@@ -134,7 +134,7 @@ class _Drawing:
         self._ax = ax
         self._trace = trace
         self._lanes = lanes
-        self._lane_inches = style.inches_wide(ax) / len(lanes)
+        self._lane_inches = style.inches_wide(ax) / max(len(lanes), 1)
         self._most_text = min(max(int(self._lane_inches / style.text_width("x")) - 8, 8), 40)
         self.clock = clock
         self.rows: list[dict] = []
@@ -266,7 +266,7 @@ def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
     clock = drawing.clock
     times = clock.ticks()
     unit = style.unit(max(times[-1] - times[0], 0.002))
-    ax.set_xlim(-0.45, len(drawing._lanes) - 0.45)
+    ax.set_xlim(-0.45, max(len(drawing._lanes), 1) - 0.45)
     ax.set_ylim(clock.height, -1.3)
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)

@@ -24,7 +24,7 @@ _SUPERSEDED = re.compile(r"\+\+\+ superseded by execve in pid (\d+) \+\+\+")
 ANNOTATION = r"<(?:[A-Za-z][\w-]*:\[.*?\](?=>)|[^<>]*(?:<[^<>]*>)?[^<>]*)>"
 _TOKEN = re.compile(rf'"(?:[^"\\]|\\.)*"|(?<=[\dD]){ANNOTATION}|[()\[\]{{}},]', re.DOTALL)
 _RESULT = re.compile(
-    rf"\s*= (?P<value>\?|-?\d+|0x[0-9a-f]+)(?P<note>{ANNOTATION})?(?P<rest>.*?)(?:\s+<(?P<seconds>\d+\.\d+)>)?\s*$",
+    rf"\s*= (?P<value>\?|0x[0-9a-f]+|-?\d+)(?P<note>{ANNOTATION})?(?P<rest>.*?)(?:\s+<(?P<seconds>\d+\.\d+)>)?\s*$",
     re.DOTALL,
 )
 _ERROR = re.compile(r"\s*(E[A-Z0-9]+)\b")
