@@ -196,43 +196,37 @@ def receive_connection(channel):
 # 2.8
 
 
-class Pool:
-    def __init__(self, answer, size):
-        self.answer = answer
-        self.statuses = {}
-        self.workers = [Worker(self.work) for _ in range(size)]
-        self.free = list(self.workers)
-
-    # in a worker
-
-    def work(self, channel):
+def work(channel, answer):
+    """A worker's life: one connection after the other, until the pool closes the channel."""
+    # EPIPE or ECONNRESET: the pool is ending, and does not listen any more to who is free.
+    with contextlib.suppress(ConnectionError):
         while (connection := receive_connection(channel)) is not None:
             with connection, contextlib.suppress(OSError, FrameTooLong):  # a bad client costs its own connection only
-                self.converse(connection)
-            with contextlib.suppress(BrokenPipeError):  # the pool is ending: nobody asks who is free
-                channel.send(b".")
+                converse(connection, answer)
+            channel.send(b".")
 
-    def converse(self, connection):
-        reader = FrameReader(MAX_FRAME_BYTES)
-        while data := connection.recv(65536):
-            for request in reader.feed(data):
-                send_frame(connection, self.answer(request))
 
-    # in the parent
+def converse(connection, answer):
+    reader = FrameReader(MAX_FRAME_BYTES)
+    while data := connection.recv(65536):
+        for request in reader.feed(data):
+            send_frame(connection, answer(request))
 
-    def serve(self, listener, control):
-        while True:
-            watched = [control, *(worker.sock for worker in self.workers), *([listener] if self.free else [])]
-            ready, _, _ = select.select(watched, [], [])
-            if control in ready:
-                return self.end()
-            for worker in [worker for worker in self.workers if worker.sock in ready]:
-                self.hear(worker)
-            if listener in ready:
-                self.hand_over(listener.accept()[0])
+
+class Crew:
+    """The workers that there are, those of them that are free, and the statuses of those that are gone."""
+
+    def __init__(self, task, size):
+        self.task, self.workers, self.free, self.statuses = task, [], [], {}
+        for _ in range(size):
+            self.hire()
+
+    def hire(self):
+        self.workers.append(Worker(self.task))
+        self.free.append(self.workers[-1])
 
     def hear(self, worker):
-        """A worker has become free, or is gone."""
+        """A worker has something to say: that it is free again, or, by end of file, that it is gone."""
         kind, _ = classify_recv(worker.sock, 1)
         if kind == "data":
             self.free.append(worker)
@@ -241,14 +235,32 @@ class Pool:
 
     def replace(self, worker):
         self.statuses[worker.pid] = worker.end()
+        self.workers.remove(worker)
         if worker in self.free:
             self.free.remove(worker)
-        self.workers[self.workers.index(worker)] = Worker(self.work)
-        self.free.append(self.workers[-1])
-
-    def hand_over(self, connection):
-        with connection, contextlib.suppress(BrokenPipeError):  # it died a moment ago: the next turn hears of it
-            send_connection(self.free.pop(0).sock, connection)
+        self.hire()
 
     def end(self):
         return self.statuses | {worker.pid: worker.end() for worker in self.workers}
+
+
+class Pool:
+    def __init__(self, answer, size):
+        self.crew = Crew(lambda channel: work(channel, answer), size)
+
+    def serve(self, listener, control):
+        while True:
+            watched = [control, *(worker.sock for worker in self.crew.workers)]
+            if self.crew.free:
+                watched.append(listener)
+            ready, _, _ = select.select(watched, [], [])
+            if control in ready:
+                return self.crew.end()
+            for worker in [worker for worker in self.crew.workers if worker.sock in ready]:
+                self.crew.hear(worker)
+            if listener in ready:
+                self.hand_over(listener.accept()[0])
+
+    def hand_over(self, connection):
+        with connection, contextlib.suppress(BrokenPipeError):  # the worker died just now: the next turn hears of it
+            send_connection(self.crew.free.pop(0).sock, connection)

@@ -64,29 +64,31 @@ def test_end_after_the_last_data(student):
     )
 
 
-@pytest.mark.parametrize("blocking", [True, False])
-def test_nothing_there(student, blocking):
+def test_nothing_there(student):
     """Nothing to read is neither an end nor an error, and the socket's mode stays."""
-    _mine, theirs = socket.socketpair()
-    theirs.setblocking(blocking)
-    mode = "blocking" if blocking else "non-blocking"
-    student.step(f"nothing is sent to a {mode} socket")
-    value = classify(student, theirs, 100, "EAGAIN is no error of the connection's: there is just nothing to read yet")
-    student.should(
-        value == ("would block", errno.EAGAIN),
-        should=f'return ("would block", {errno.EAGAIN}), which is EAGAIN',
-        but=f"it returned {value!r}",
-        mistake="EAGAIN taken for an error or for the end, or told by a text and not by its errno",
-        read=READ,
-    )
-    flags = fcntl.fcntl(theirs, fcntl.F_GETFL)
-    student.should(
-        bool(flags & os.O_NONBLOCK) is not blocking,
-        should=f"leave the socket {mode}",
-        but="its mode has changed, for everyone who holds a copy of it",
-        mistake="setblocking, and never back: MSG_DONTWAIT holds for one call only",
-        read="Non-blocking",
-    )
+    for blocking in (False, True):
+        _mine, theirs = socket.socketpair()
+        theirs.setblocking(blocking)
+        mode = "blocking" if blocking else "non-blocking"
+        student.step(f"nothing is sent to a {mode} socket")
+        value = classify(
+            student, theirs, 100, "EAGAIN is no error of the connection's: there is just nothing to read yet"
+        )
+        student.should(
+            value == ("would block", errno.EAGAIN),
+            should=f'return ("would block", {errno.EAGAIN}), which is EAGAIN',
+            but=f"it returned {value!r}",
+            mistake="EAGAIN taken for an error or for the end, or told by a text and not by its errno",
+            read=READ,
+        )
+        flags = fcntl.fcntl(theirs, fcntl.F_GETFL)
+        student.should(
+            bool(flags & os.O_NONBLOCK) is not blocking,
+            should=f"leave the socket {mode}",
+            but="its mode has changed, for everyone who holds a copy of it",
+            mistake="setblocking, and never back: MSG_DONTWAIT holds for one call only",
+            read="Non-blocking",
+        )
 
 
 def test_errors_carry_their_errno(student):

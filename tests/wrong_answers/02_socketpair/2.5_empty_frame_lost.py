@@ -1,0 +1,34 @@
+"""An empty payload is taken for no payload.
+
+check: test_one_byte_at_a_time
+says: an empty payload lost
+"""
+
+
+class FrameReader:
+    def __init__(self, limit):
+        self.limit = limit
+        self.pending = bytearray()
+
+    def feed(self, data):
+        self.pending += data
+        frames = []
+        while len(self.pending) >= PREFIX.size:
+            end = self.frame_end()
+            if len(self.pending) < end:
+                break
+            if payload := bytes(self.pending[PREFIX.size : end]):
+                frames.append(payload)
+            del self.pending[:end]
+        return frames
+
+    def frame_end(self):
+        (length,) = PREFIX.unpack_from(self.pending)
+        if length > self.limit:
+            raise FrameTooLong(f"a frame of {length} bytes, where {self.limit} are allowed")
+        return PREFIX.size + length
+
+    def end(self):
+        if self.pending:
+            whole = self.frame_end() if len(self.pending) >= PREFIX.size else PREFIX.size
+            raise EndedEarly(len(self.pending), whole)

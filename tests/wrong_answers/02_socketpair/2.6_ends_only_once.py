@@ -1,0 +1,29 @@
+"""The second end() waits for a process that is gone.
+
+check: test_it_ends_by_end_of_file_alone
+says: a second end() that waits for, or closes, what is gone
+"""
+
+import os
+import socket
+
+
+class Worker:
+    living = set()
+
+    def __init__(self, task):
+        self.status = None
+        self.sock, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if self.pid == 0:
+            for worker in (self, *Worker.living):
+                worker.sock.close()
+            leave_after(lambda: task(theirs))
+        theirs.close()
+        Worker.living.add(self)
+
+    def end(self):
+        Worker.living.discard(self)
+        self.sock.close()
+        self.status = reap(self.pid)
+        return self.status
