@@ -12,9 +12,9 @@ def check(*exercises: str, work: str | None = None) -> list[Verdict]:
     Arguments: exercises, ids such as "1.2"; work, the folder to judge (default: CHATLAB_WORK, else labs).
     Returns the Verdicts.
     """
-    from chatlab import why
+    from chatlab.why import kept_folder
 
-    found = run(work or os.environ.get("CHATLAB_WORK", "labs"), exercises, keep_traces=why.kept_folder())
+    found = run(work or os.environ.get("CHATLAB_WORK", "labs"), exercises, keep_traces=kept_folder())
     for verdict in found:
         print(verdict.line)
     for verdict in found:
