@@ -7,8 +7,11 @@ import argparse
 import hashlib
 import re
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
+
+from chatlab.course import CourseError, load
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "stubs_sha256"
@@ -52,18 +55,28 @@ def _current(root: Path, folder: str) -> str:
     return digest(path) if path.is_file() else "missing"
 
 
+def write(root: Path = ROOT) -> None:
+    """Record the files as they are now. Raises CourseError, writing nothing, if the manifest would not load then."""
+    path = root / "course.toml"
+    manifest = path.read_text(encoding="utf-8")
+    stubs = {folder: root / "labs" / folder / "exercises.py" for folder in recorded(manifest)}
+    written = record(manifest, {folder: digest(file) for folder, file in stubs.items() if file.is_file()})
+    with tempfile.TemporaryDirectory() as trial:
+        Path(trial, "course.toml").write_text(written, encoding="utf-8")
+        load(Path(trial))
+    path.write_text(written, encoding="utf-8")
+
+
 def main() -> int:
     """Compare or record, and return the exit status: 1 when a file is not the one recorded."""
     parser = argparse.ArgumentParser(description="Compare labs/*/exercises.py with the digests in course.toml.")
     parser.add_argument("--write", action="store_true", help="record the files as they are now as the untouched stubs")
     if parser.parse_args().write:
-        path = ROOT / "course.toml"
-        manifest = path.read_text(encoding="utf-8")
-        there = {folder: ROOT / "labs" / folder / "exercises.py" for folder in recorded(manifest)}
-        path.write_text(
-            record(manifest, {folder: digest(file) for folder, file in there.items() if file.is_file()}),
-            encoding="utf-8",
-        )
+        try:
+            write()
+        except CourseError as error:
+            print(f"digests.py: nothing written: {error}", file=sys.stderr)
+            return 1
     different = differing()
     for folder in different:
         print(f"labs/{folder}/exercises.py is not the one that course.toml records")
