@@ -16,7 +16,10 @@ STYLES = {PASSED: "green", NOT_STARTED: "yellow"}
 def judge_and_say(course: Course, work: Path, exercises: tuple[Exercise, ...]) -> list[Verdict]:
     """Judge, print each verdict's line as it comes and then the feedback, remember the student's own; the verdicts."""
     from chatlab import judge
+    from chatlab.launch.program import scale
     from chatlab.why import kept_folder
+
+    scale()  # a CHATLAB_TIME_SCALE that is no number is one line here, and would be the judge's fault later
 
     own = work == (course.root / WORK).resolve()
     # Before the judge reads the file: a save meanwhile makes the verdict stale, never a stale one fresh.
