@@ -25,12 +25,16 @@ class NoSuchExercise(CourseError):
 
 @dataclass(frozen=True)
 class Lab:
-    """One lab. `folder` is its name under labs/ and solutions/; `points` are what its exercises add up to."""
+    """One lab. `folder` is its name under labs/ and solutions/; `points` are what its exercises add up to.
+
+    `stubs_sha256` is of its untouched exercises.py, so that a student at work is known from a stub that went wrong.
+    """
 
     number: int
     folder: str
     title: str
     points: int
+    stubs_sha256: str | None = None
 
     @property
     def handout(self) -> str:
@@ -165,6 +169,10 @@ def _are_names(value: object) -> bool:
     return _is_text_list(value, 1) and all(name.isidentifier() for name in value) and len(set(value)) == len(value)
 
 
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and bool(re.fullmatch(r"[0-9a-f]{64}", value))
+
+
 def _are_tables(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(table, dict) for table in value)
 
@@ -183,6 +191,10 @@ _LAB_KEYS = {
     ),
     "title": _LINE,
     "points": _WHOLE,
+}
+_LAB_OPTIONS = {
+    "exercise": _TABLES,
+    "stubs_sha256": ("64 hexadecimal digits", _is_sha256),
 }
 _EXERCISE_KEYS = {
     "id": ("such as 1.2, in quotes", lambda value: isinstance(value, str) and bool(re.fullmatch(r"\d+\.\d+", value))),
@@ -217,8 +229,8 @@ def _course(data: dict, root: Path) -> Course:
 
 
 def _lab(table: dict, where: str) -> Lab:
-    _check(table, where, _LAB_KEYS, {"exercise": _TABLES})
-    return Lab(table["number"], table["folder"], table["title"], table["points"])
+    _check(table, where, _LAB_KEYS, _LAB_OPTIONS)
+    return Lab(table["number"], table["folder"], table["title"], table["points"], table.get("stubs_sha256"))
 
 
 def _exercise(table: dict, lab: Lab, root: Path) -> Exercise:

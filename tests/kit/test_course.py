@@ -113,6 +113,11 @@ def test_select_says_what_is_wrong(load, what, says):
         ("[course]", "[courses]", "the file has an unknown key `courses`: known are course, lab"),
         ("number = 1", "", "[[lab]] number 1 has no `number`"),
         ("number = 2", "number = 1", "the lab number 1 is there twice"),
+        (
+            "points = 3",
+            "points = 3\nstubs_sha256 = 'abc'",
+            "`stubs_sha256` of [[lab]] number 1 is 'abc': it must be 64",
+        ),
         ('"01_fork"', '"fork"', "`folder` of [[lab]] number 1 is 'fork': it must be such as 01_fork"),
         ('"02_socketpair"', '"01_fork"', "the folder 01_fork is there twice"),
         ("points = 3", "points = 4", "the exercises of lab 1 add up to 3 points, its `points` says 4: make them agree"),
@@ -140,6 +145,12 @@ def test_complaint_is_one_line_with_the_cure(load, old, new, says):
     assert says in str(complaint.value)
     assert "course.toml" in str(complaint.value)
     assert "\n" not in str(complaint.value)
+
+
+def test_digest_of_the_stubs_is_kept(load):
+    digest = "0123456789abcdef" * 4
+    manifest = load(GOOD.replace("points = 3", f'points = 3\nstubs_sha256 = "{digest}"'))
+    assert (manifest.lab(1).stubs_sha256, manifest.lab(2).stubs_sha256) == (digest, None)
 
 
 def test_manifest_that_is_not_text(load):
