@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 
 import pytest
 
@@ -29,7 +30,15 @@ def run_program(output: int) -> None:
     subprocess.run([sys.executable, "-c", PROGRAM], stdout=output, env=clean_environment(), check=True)
 
 
-def lines_on_a_terminal() -> list[str]:
+def count_processes() -> int:
+    return run_on_a_terminal().count("end")  # every process says it once
+
+
+def lines_on_a_terminal() -> int:
+    return len(run_on_a_terminal())
+
+
+def run_on_a_terminal() -> list[str]:
     """What every process of the program writes to a terminal: read until the last of them has closed it."""
     terminal, for_program = pty.openpty()
     try:
@@ -46,8 +55,8 @@ def lines_on_a_terminal() -> list[str]:
     return text.decode().splitlines()
 
 
-def lines_in_a_file() -> list[str]:
-    """What every process of the program writes to a file; a pipe tells when the last of them has ended."""
+def lines_in_a_file() -> int:
+    """How many lines every process of the program writes to a file; a pipe tells when the last of them has ended."""
     reading, writing = os.pipe()
     with tempfile.TemporaryFile("w+") as file:
         subprocess.run(
@@ -57,15 +66,19 @@ def lines_in_a_file() -> list[str]:
         os.read(reading, 1)
         os.close(reading)
         file.seek(0)
-        return file.read().splitlines()
+        return len(file.read().splitlines())
 
 
-def compared(student, name: str, real: int, what: str, mistakes: dict[int, str]) -> dict:
-    """The prediction beside what a run showed, as arguments for `should`; the number itself is left to be found."""
+def compared(student, name: str, count: Callable[[], int], what: str, mistakes: dict[int, str]) -> dict:
+    """The prediction beside what a run shows, as arguments for `should`; the number itself is left to be found.
+
+    count runs the program and returns the real number.
+    """
     predicted = student.get(name)
     if type(predicted) is not int:
         return {"ok": False, "should": f"set {name} to a whole number", "but": f"it is {predicted!r}"}
     student.step(f"run the program, and count the {what}")
+    real = count()
     return {
         "ok": predicted == real,
         "should": f"predict the {what} of a real run",
@@ -84,8 +97,7 @@ def test_processes(student):
         6: "forks added up instead of processes: each fork makes one process out of the one that called it",
         8: "a third doubling: the loop has two turns",
     }
-    real = lines_on_a_terminal().count("end")
-    student.should(**compared(student, "PROCESSES", real, "processes", mistakes), read="Copies")
+    student.should(**compared(student, "PROCESSES", count_processes, "processes", mistakes), read="Copies")
 
 
 def test_lines_on_a_terminal(student):
@@ -94,15 +106,15 @@ def test_lines_on_a_terminal(student):
         16: "`begin` counted for every process: on a terminal it is written before the first fork, once",
         8: "a turn of the loop left out: each process that forks prints a line, and each that is born prints one",
     }
-    real = len(lines_on_a_terminal())
-    student.should(**compared(student, "LINES_ON_A_TERMINAL", real, "lines on a terminal", mistakes), read="Buffers")
+    found = compared(student, "LINES_ON_A_TERMINAL", lines_on_a_terminal, "lines on a terminal", mistakes)
+    student.should(**found, read="Buffers")
 
 
 def test_lines_in_a_file(student):
     """The number of lines in a file."""
     mistakes = {
-        len(lines_on_a_terminal()): "the buffer forgotten: for a file, what was printed before a fork is copied by it",
+        11: "the buffer forgotten: for a file, what was printed before a fork is copied by it",
         4: "only `end` counted: each process writes all that its buffer holds, copied text too",
     }
-    real = len(lines_in_a_file())
-    student.should(**compared(student, "LINES_IN_A_FILE", real, "lines in a file", mistakes), read="Buffers")
+    found = compared(student, "LINES_IN_A_FILE", lines_in_a_file, "lines in a file", mistakes)
+    student.should(**found, read="Buffers")

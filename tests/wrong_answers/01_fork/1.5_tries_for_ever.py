@@ -1,7 +1,7 @@
 """The fork is tried again until it succeeds.
 
 check: test_the_error_says_what_happened
-says: an endless loop
+says: return within
 """
 
 
