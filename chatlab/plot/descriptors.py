@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from matplotlib.axes import Axes
@@ -28,20 +28,22 @@ _MARKS = {
 _STREAMS = (0, 1, 2)
 
 
-def descriptor_timeline(trace: Trace, ax: Axes | None = None, kinds: Collection[str] | None = None) -> Axes:
+def descriptor_timeline(
+    trace: Trace, ax: Axes | None = None, kinds: Collection[str] | None = None, names: Mapping[int, str] | None = None
+) -> Axes:
     """A row per process and descriptor number, a bar from open to close with the descriptor's name.
 
     kinds: only these kinds. By default all but "other", and without the files that were read while a program started
-    (see `Trace.quiet`). A number used again for something else is a new bar, in a row of its own where names would
-    collide. Standard streams that nobody touched share a row. An arrow at the right: still open at the trace's end.
-    At most MOST_ROWS rows are drawn; a note says how many were not.
+    (see `Trace.quiet`). names: pid → label. A number used again for something else is a new bar, in a row of its own
+    where names would collide. Standard streams that nobody touched share a row. An arrow at the right: still open at
+    the trace's end. At most MOST_ROWS rows are drawn; a note says how many were not.
 
     The Axes' `chatlab_rows`: a dictionary for each descriptor drawn (pid, fd, kind, name, opened and closed in s, how,
     row from 0 at the top), in time order; its bar's gid is "PID:FD:OPENED", OPENED in whole microseconds.
     """
     shown = _shown(trace, kinds)
     first, last = _window(trace, shown)
-    groups = _groups(trace, shown, (last - first) / _AXES_INCHES)
+    groups = _groups(trace, shown, (last - first) / _AXES_INCHES, style.process_labels(trace, names))
     count = sum(len(group.rows) + 1 for group in groups)
     ax = style.axes(ax, 1.2 + _ROW_INCHES * max(min(count, MOST_ROWS + 1), 3))
     drawing = _Drawing(ax, first, last, trace.end)
@@ -108,8 +110,7 @@ class _Group:
     rows: list[_Row]
 
 
-def _groups(trace: Trace, shown: list[Descriptor], seconds_per_inch: float) -> list[_Group]:
-    labels = style.process_labels(trace)
+def _groups(trace: Trace, shown: list[Descriptor], seconds_per_inch: float, labels: Mapping[int, str]) -> list[_Group]:
     from_before = {(record.fd, record.name) for record in shown if record.how == "at-start"}
     groups = []
     for process in trace.processes:

@@ -31,14 +31,14 @@ _WAITS = frozenset(
 )
 
 
-def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int, str] | None = None) -> Axes:
+def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int | None, str] | None = None) -> Axes:
     """A lane per process, time downward, an arrow for each message from the write to the read, with its first bytes
     and size.
 
-    names: pid → label. What was exchanged with a process outside of the trace goes to a lane of its own; a cross ends
-    what nobody read; a ring is a read that found the end of file; a box names the call that a process never came back
-    from. Time is not drawn to scale: long gaps are short here. At most MOST_MESSAGES are drawn; a note says how many
-    were not.
+    names: pid → label. What was exchanged with a process outside of the trace goes to a lane of its own, whose label
+    is names[None]; a cross ends what nobody read; a ring is a read that found the end of file; a box names the call
+    that a process never came back from. Time is not drawn to scale: long gaps are short here. At most MOST_MESSAGES
+    are drawn; a note says how many were not.
 
     The Axes' `chatlab_rows`: a dictionary for each message drawn (source, target, sent, received, size, via, text),
     in time order; each label has the gid "message:N", counting from 0.
@@ -48,7 +48,7 @@ def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int, str
     clock = _Clock(trace, messages, lanes)
     ax = style.axes(ax, 1.3 + _UNIT_INCHES * clock.height)
     drawing = _Drawing(ax, trace, lanes, clock)
-    drawing.lanes(style.process_labels(trace, names))
+    drawing.lanes({None: "outside\nof the trace", **style.process_labels(trace, names)})
     for number, message in enumerate(messages):
         drawing.message(number, message)
     for call in _ends_of_file(trace):
@@ -140,13 +140,13 @@ class _Drawing:
         self.rows: list[dict] = []
         self.seen: set[str] = set()
 
-    def lanes(self, labels: Mapping[int, str]) -> None:
+    def lanes(self, labels: Mapping[int | None, str]) -> None:
         """The life line of each process, from its fork to its end."""
         bottom = self.clock.height - 0.5
         if _OUTSIDE in self._lanes:
             x = self._lanes[_OUTSIDE]
             self._ax.plot([x, x], [-0.3, bottom], color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)))
-            self._head("outside\nof the trace", _OUTSIDE, -0.4, style.FAINT)
+            self._head(labels[None], _OUTSIDE, -0.4, style.FAINT)
         for process in self._trace.processes:
             x = self._lanes[process.pid]
             top = self.clock.y(process.start) if process.parent in self._lanes else -0.3

@@ -169,7 +169,7 @@ def text_width(text: str, points: float = TEXT_POINTS) -> float:
     return len(text) * points * 0.6 / 72
 
 
-def process_labels(trace: Trace, names: Mapping[int, str] | None = None) -> dict[int, str]:
+def process_labels(trace: Trace, names: Mapping[int | None, str] | None = None) -> dict[int | None, str]:
     """pid → label: the program, and `child N` for what a fork made and no exec changed; names (pid → label) go
     first."""
     names = names or {}
