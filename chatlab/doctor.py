@@ -126,7 +126,7 @@ def look_at_usual_port() -> Finding:
         socket.create_server(("127.0.0.1", USUAL_PORT)).close()
     except OSError as error:
         cure = f"`ss -ltnp 'sport = :{USUAL_PORT}'` tells who has it; --port 0 lets the kernel choose another"
-        return Finding(f"port {USUAL_PORT}", False, str(error.strerror), cure)
+        return Finding(f"port {USUAL_PORT}", False, os.strerror(error.errno), cure)
     return Finding(f"port {USUAL_PORT}", True, "free")
 
 
