@@ -40,6 +40,7 @@ def rebuild(root: Path, text: Path, kernel: str) -> float:
         kernel_name=kernel,
         timeout=CELL_SECONDS,
         record_timing=False,
+        coalesce_streams=True,
         resources={"metadata": {"path": str(root / "notebooks")}},
     )
     try:

@@ -270,6 +270,19 @@ class Trace:
                 times.setdefault(pid, call.time + call.duration)
         return times
 
+    def names(self, first: str = "parent") -> dict[int, str]:
+        """pid → a name that is the same in every run: `first`, child 1, child 2, and child 2.1 for a child of child 2."""
+        found: dict[int, str] = {}
+        born: dict[int, int] = {}
+        for process in self.processes:
+            if process.parent not in found:
+                found[process.pid] = first
+                continue
+            born[process.parent] = born.get(process.parent, 0) + 1
+            above = found[process.parent]
+            found[process.pid] = f"{'child ' if above == first else f'{above}.'}{born[process.parent]}"
+        return found
+
     def array(self, records: str) -> numpy.ndarray:
         """The records as a numpy structured array, a field for each of the record's.
 
