@@ -274,6 +274,8 @@ def test_a_process_killed_by_a_signal(traced):
             os.write(ready_write, b"!")
             signal.pause()
         os.read(ready_read, 1)
+        while open(f"/proc/{child}/stat").read().split()[2] != "S":
+            pass
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os._exit(0)

@@ -98,7 +98,8 @@ def test_a_sampled_child_begins_and_ends(program):
         assert child.parent == parent.pid
         own = [d for d in sampler.trace().descriptors if d.pid == child.pid]
         assert {d.fd: d.how for d in own}[3] == "fork"
-        assert {d.closed for d in own if d.fd != 5} == {child.end}
+        # A look may fall between the closing of a dying process's descriptors and its end.
+        assert all(child.start <= d.closed <= child.end for d in own)
         assert child.start < child.end
     finally:
         sampler.stop()
