@@ -1,12 +1,14 @@
 """Why a check failed: its kept trace as a sequence chart, with the same check over the reference beside it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from chatlab import course
 
-FIRST_CALL = '"do": "call"'
+FIRST_CALL = r"{\"do\": \"call\""  # as strace quotes it
+SIDE_INCHES = 7.5
+MOST_INCHES = 14.0
 
 
 class WhyError(Exception):
@@ -94,17 +96,44 @@ def _reference(root: Path, exercise, failed: Kept) -> Kept | None:
 
 
 def _story(kept: Kept):
-    """The part of a kept trace that begins with the judge's first call, without the judge's channel."""
+    """The part of a kept trace from the judge's first call to its end, without the judge's channel.
+
+    The judge ends what is left then: that end is no part of the story, so such processes have none.
+    """
     from chatlab.judge.student import CHANNEL_DESCRIPTOR
     from chatlab.trace import Trace
 
     whole = Trace.read(kept.strace)
     calls = [call.time for call in whole.calls if call.fd == CHANNEL_DESCRIPTOR and FIRST_CALL in call.text]
-    story = whole.without(fds={CHANNEL_DESCRIPTOR}).quiet()
-    return story.between(calls[0], whole.end) if calls else story
+    ended = min(kept.details["ended"] - whole.start, whole.end)
+    story = whole.without(fds={CHANNEL_DESCRIPTOR}).quiet().between(calls[0] if calls else whole.begin, ended)
+    return replace(
+        story,
+        calls=[_unless_woken_by_judge(call, ended) for call in story.calls],
+        processes=[_unless_ended_by_judge(process, ended) for process in story.processes],
+        descriptors=[_unless_closed_by_judge(descriptor, ended) for descriptor in story.descriptors],
+    )
+
+
+def _unless_woken_by_judge(call, ended: float):
+    """A call that came back only because the judge ended its process still waits when the story ends."""
+    if call.time + call.duration < ended:
+        return call
+    return replace(call, duration=ended - call.time, result=None, error=None)
+
+
+def _unless_ended_by_judge(process, ended: float):
+    if process.end is None or process.end < ended:
+        return process
+    return replace(process, end=None, status=None, signal=None)
+
+
+def _unless_closed_by_judge(descriptor, ended: float):
+    return descriptor if descriptor.closed is None or descriptor.closed < ended else replace(descriptor, closed=None)
 
 
 def _draw(failed: Kept, reference: Kept | None):
+    """Sequence charts above, descriptor timelines beneath; the student's to the left, the reference's to the right."""
     from matplotlib.figure import Figure
 
     from chatlab import plot
@@ -112,17 +141,32 @@ def _draw(failed: Kept, reference: Kept | None):
     sides = [("your code", _story(failed))]
     if reference is not None:
         sides.append(("the reference", _story(reference)))
-    figure = Figure(figsize=(7.5 * len(sides), 8))
-    places = figure.subplots(1, len(sides), squeeze=False)[0]
-    for place, (whose, trace) in zip(places, sides, strict=True):
-        plot.sequence_chart(trace, ax=place, names=_names(trace))
-        place.set_title(whose)
+    heights = [max(_events(trace) for _, trace in sides), max(_rows(trace) for _, trace in sides)]
+    figure = Figure(figsize=(SIDE_INCHES * len(sides), sum(heights)), layout="constrained")
+    places = figure.subplots(2, len(sides), squeeze=False, height_ratios=heights)
+    for column, (whose, trace) in enumerate(sides):
+        names = _names(trace)
+        plot.sequence_chart(trace, ax=places[0, column], names=names)
+        plot.descriptor_timeline(trace, ax=places[1, column], names=names)
+        places[0, column].set_title(f"{whose}: messages", loc="left")
+        places[1, column].set_title(f"{whose}: descriptors", loc="left")
     details = failed.details
     figure.suptitle(f"{details['exercise']}: {details['title']}")
     return figure
 
 
+def _events(trace) -> float:
+    """Inches that a sequence chart of the trace wants."""
+    return min(1.8 + 0.3 * (2 * len(trace.messages) + 3 * len(trace.processes)), MOST_INCHES)
+
+
+def _rows(trace) -> float:
+    """Inches that a descriptor timeline of the trace wants."""
+    rows = [record for record in trace.descriptors if record.kind not in ("file", "other")]
+    return min(1.4 + 0.25 * (len(rows) + 2 * len(trace.processes)), MOST_INCHES)
+
+
 def _names(trace) -> dict[int, str]:
     """The student's function runs in the first process of the trace; the others are its children."""
     pids = [process.pid for process in sorted(trace.processes, key=lambda process: process.start)]
-    return {pid: f"the function\n(pid {pid})" if place == 0 else f"child {pid}" for place, pid in enumerate(pids)}
+    return {pid: f"the function · {pid}" if place == 0 else f"child {pid}" for place, pid in enumerate(pids)}

@@ -96,11 +96,15 @@ def student(request: pytest.FixtureRequest):
         yield fixture
         report = item.stash.get(REPORT, None)
         fixture.end()
-        if report is not None and config.getoption("--keep-traces"):
+        if report is not None and config.getoption("--keep-traces") and not _is_stub(report):
             _keep(config, item, fixture, report)
     finally:
         fixture.end()
         fixture.clear()
+
+
+def _is_stub(report: pytest.TestReport) -> bool:
+    return report.chatlab["verdict"] == verdicts.NOT_STARTED
 
 
 def _keep(config: pytest.Config, item: pytest.Item, fixture, report: pytest.TestReport) -> None:
@@ -117,6 +121,7 @@ def _keep(config: pytest.Config, item: pytest.Item, fixture, report: pytest.Test
         "title": fixture.title,
         "seed": fixture.seed,
         "work": str(fixture.work),
+        "ended": fixture.ended,
         "feedback": report.chatlab["feedback"],
     }
     (folder / "check.json").write_text(json.dumps(details, indent=1))

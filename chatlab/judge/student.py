@@ -124,6 +124,7 @@ class Student:
         self.random = random.Random(seed)
         self.scale = scale()
         self.steps: list[str] = []
+        self.ended = 0.0  # unix time, s: what its processes did later was the judge's doing
         self._inject = list(inject)
         self._limits = dict(limits)
         self._deadline = 0.0
@@ -614,6 +615,7 @@ class Student:
     def end(self) -> None:
         """End the student's whole process tree. Its trace stays until `clear`."""
         if self._tree is not None:
+            self.ended = self.ended or time.time()
             self._channel.sock.close()
             self._tree.end()
 

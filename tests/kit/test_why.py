@@ -1,0 +1,120 @@
+"""`why`: the kept trace of a failed check beside the reference's."""
+
+import json
+
+import pytest
+
+from chatlab.judge import run
+from chatlab.why import WhyError, kept_folder, picture, why
+from tests.kit import mini_course
+
+CHECKS = '''
+def test_end(student):
+    """The client sees end of file."""
+    ours, theirs = socket.socketpair()
+    student.call("work", theirs)
+    theirs.close()
+    student.receives(ours, b"done")
+    student.receives_end(ours, mistake="a kept copy")
+'''
+WRONG = """
+import os, time
+
+def work(sock):
+    pid = os.fork()
+    if pid == 0:
+        sock.sendall(b"done")
+        os.read(sock.fileno(), 1)
+        os._exit(0)
+"""
+RIGHT = """
+import os
+
+def work(sock):
+    pid = os.fork()
+    if pid == 0:
+        sock.sendall(b"done")
+        os._exit(0)
+    sock.close()
+    os.waitpid(pid, 0)
+"""
+
+
+@pytest.fixture
+def course(tmp_path):
+    """A course with a failed check, its trace kept, and a solution."""
+    mini_course.make(tmp_path, CHECKS, code=WRONG, deadline=1.5)
+    solution = tmp_path / "solutions" / "01_mini" / "exercises.py"
+    solution.parent.mkdir(parents=True)
+    solution.write_text(RIGHT)
+    (verdict,) = run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path))
+    assert verdict.verdict == "failed"
+    return tmp_path
+
+
+def titles(figure) -> list[str]:
+    return [place.get_title(loc="left") for place in figure.axes]
+
+
+def test_both_sides_are_drawn(course):
+    figure = why("1.1", root=course)
+    assert figure.get_suptitle() == "1.1: the client sees end of file"
+    assert titles(figure) == [
+        "your code: messages",
+        "the reference: messages",
+        "your code: descriptors",
+        "the reference: descriptors",
+    ]
+    assert picture("1.1", course).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_drawn_is_what_went_wrong(course):
+    """The student's process still holds its copy at the end, and the reference closed it."""
+    wrong, right = (place.chatlab_rows for place in why("1.1", root=course).axes[2:])
+    first = min(row["pid"] for row in wrong)
+
+    def left(rows):
+        return [row for row in rows if row["pid"] == first and row["fd"] > 2 and row["closed"] is None]
+
+    assert len(left(wrong)) == 1
+    assert not left(right)
+
+
+def test_the_judges_channel_is_not_shown(course):
+    figure = why("1.1", root=course)
+    assert not [row for place in figure.axes[2:] for row in place.chatlab_rows if row["fd"] == 250]
+
+
+def test_without_a_solution_one_side_is_drawn(course):
+    (course / "solutions" / "01_mini" / "exercises.py").unlink()
+    assert titles(why("1.1", root=course)) == ["your code: messages", "your code: descriptors"]
+
+
+def test_nothing_kept_is_one_line(course):
+    with pytest.raises(WhyError, match="no failed check of exercise 1.2 is kept: run `make check-1` first"):
+        why("1.2", root=course)
+
+
+def test_a_broken_record_is_one_line(course):
+    (kept_folder(course) / "1.1" / "check.json").write_text("{")
+    with pytest.raises(WhyError, match="cannot be read"):
+        why("1.1", root=course)
+
+
+def test_no_trace_is_one_line(course):
+    (kept_folder(course) / "1.1" / "strace").unlink()
+    with pytest.raises(WhyError, match="install strace"):
+        why("1.1", root=course)
+
+
+def test_the_record_holds_what_repeats_the_check(course):
+    details = json.loads((kept_folder(course) / "1.1" / "check.json").read_text())
+    assert details["check"] == "test_end"
+    assert isinstance(details["seed"], int)
+    assert "a kept copy" in details["feedback"]
+
+
+def test_a_stub_keeps_nothing(tmp_path):
+    mini_course.make(tmp_path, CHECKS)
+    run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path))
+    assert not (kept_folder(tmp_path) / "1.1").exists()
