@@ -1,6 +1,7 @@
 """Guard: who may know whom. Labs stand alone, the kit never imports them, and inside the kit imports point leftward."""
 
 import ast
+import re
 import sys
 from pathlib import Path
 
@@ -20,7 +21,9 @@ RIGHTWARD = {
 # Every other module of the kit (the command line, the stories it tells) stands outside of the flow: it may import all
 # of it, and nothing in the flow imports it.
 
-FORKING_NAMES = {"fork", "forkpty", "multiprocessing", "ProcessPoolExecutor", "posix_spawn"}
+FORKING = re.compile(
+    r"os\.(fork|forkpty|posix_spawnp?)|pty\.(fork|spawn)|multiprocessing(\..+)?|(.+\.)?ProcessPoolExecutor"
+)
 
 
 def imported(path: Path) -> set[str]:
@@ -122,33 +125,44 @@ def test_the_exceptions_are_needed():
 
 
 def names_used(source: str) -> set[str]:
-    """All names, attributes and imported modules of a cell; lines for IPython (% and !) are not Python."""
+    """What a cell imports and reaches by dotted names; lines for IPython (% and !) are not Python."""
     python = "\n".join("" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines())
     used = set()
     for node in ast.walk(ast.parse(python)):
-        if isinstance(node, ast.Name):
-            used.add(node.id)
-        elif isinstance(node, ast.Attribute):
-            used.add(node.attr)
-        elif isinstance(node, ast.alias):
-            used |= set(node.name.split("."))
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            used |= set(node.module.split("."))
+        if isinstance(node, ast.Attribute):
+            used.add(ast.unparse(node))
+        elif isinstance(node, ast.Import):
+            used |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            used |= {f"{node.module}.{alias.name}" for alias in node.names}
     return used
 
 
 @pytest.mark.parametrize("path", files_under("notebooks", suffix=".ipynb"), ids=relative)
 def test_notebooks_never_fork_in_the_kernel(path):
     for number, cell in enumerate(nbformat.read(path, as_version=4).cells, start=1):
-        forking = names_used(cell.source) & FORKING_NAMES if cell.cell_type == "code" else set()
-        assert not forking, (
-            f"{relative(path)}, cell {number} uses {sorted(forking)}: fork in a program that it launches"
-        )
+        used = names_used(cell.source) if cell.cell_type == "code" else set()
+        forking = sorted(filter(FORKING.fullmatch, used))
+        assert not forking, f"{relative(path)}, cell {number} uses {forking}: fork in a program that it launches"
 
 
-def test_imports_are_read_wherever_they_stand(tmp_path):
-    names = names_used("import os\n%matplotlib inline\nif os.fork() == 0:\n    from multiprocessing import Pool")
-    assert {"fork", "multiprocessing", "Pool"} <= names
+@pytest.mark.parametrize(
+    ("source", "forks"),
+    [
+        ("%matplotlib inline\nif os.fork() == 0:\n    pass", True),
+        ("def later():\n    from os import fork", True),
+        ("import multiprocessing", True),
+        ("from multiprocessing import Pool", True),
+        ("from concurrent.futures import ProcessPoolExecutor", True),
+        ("(fork,) = trace.named('fork')\nfork.time", False),
+        ("run('labs/01_fork/fork_demo.py')", False),
+    ],
+)
+def test_forks_are_found(source, forks):
+    assert any(map(FORKING.fullmatch, names_used(source))) is forks
+
+
+def test_the_parts_of_the_kit_are_known():
     assert part_of("chatlab.trace.records") == "trace"
     assert part_of("chatlab") == ""
     assert part_of("json") is None

@@ -231,7 +231,8 @@ def given_as_read(node: ast.AST) -> list[ast.expr]:
     if isinstance(node, ast.keyword):
         return [node.value] if node.arg == "read" else []
     if isinstance(node, ast.arguments):
-        defaulted = [*node.args[len(node.args) - len(node.defaults) :], *node.kwonlyargs]
+        placed = [*node.posonlyargs, *node.args]
+        defaulted = [*placed[len(placed) - len(node.defaults) :], *node.kwonlyargs]
         values = [*node.defaults, *node.kw_defaults]
         return [value for argument, value in zip(defaulted, values, strict=True) if argument.arg == "read" and value]
     return []
