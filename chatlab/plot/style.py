@@ -170,8 +170,7 @@ def text_width(text: str, points: float = TEXT_POINTS) -> float:
 
 
 def process_labels(trace: Trace, names: Mapping[int | None, str] | None = None) -> dict[int | None, str]:
-    """pid → label: the program, and `child N` for what a fork made and no exec changed; names (pid → label) go
-    first."""
+    """pid → label: the program, and `child N` for what a fork made and no exec changed. names go first."""
     names = names or {}
     commands = {process.pid: process.command for process in trace.processes}
     labels: dict[int, str] = {}

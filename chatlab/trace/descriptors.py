@@ -34,7 +34,7 @@ class OpenFile:
     """An open file description: what is known of it so far.
 
     kind: as in `Descriptor`. style: "stream", "seqpacket" or "dgram", of a socket. inode, peer_inode: of pipes and
-    unix sockets. local, peer: (host, port) of internet sockets. role: "listening", "accepted" or "connecting". path:
+    unix sockets. local, peer: (host, port) of internet sockets. role: "accepted" or "connecting". path:
     of files and unix sockets. pair: the number of the socketpair or pipe, in the order of their making; end: which
     end this is.
     """
@@ -152,8 +152,10 @@ class Pairs:
         return self.made[kind]
 
     def name(self, file: OpenFile) -> str:
-        """`socketpair a`, `socketpair 2b`, `pipe (read end)`, `pipe 3 (write end)`; no number for one from before
-        the trace."""
+        """`socketpair a`, `socketpair 2b`, `pipe (read end)`, `pipe 3 (write end)`.
+
+        No number for one from before the trace.
+        """
         number = str(file.pair) if file.pair and self.made.get(file.kind, 0) > 1 else ""
         if file.kind == "socketpair":
             return f"socketpair {number}{file.end}".rstrip()

@@ -45,8 +45,8 @@ class Flow:
             return
         if call.name == "sendmsg":
             self._pass_descriptors(pid, file, call.args[1])
-        if call.done and call.result:
-            self._send(pid, call, file, call.result, _payload(call), _destination(call))
+        if size := call.result if call.done else _wanted(call):
+            self._send(pid, call, file, size, _payload(call), _destination(call))
 
     def read(self, pid: int, call: SystemCall, time: float) -> None:
         """read, recv and their kin returned."""
@@ -119,7 +119,7 @@ class Flow:
         if file.kind == "eventfd":
             payload = f"+{int.from_bytes(payload, sys.byteorder)}".encode()
         fd = syntax.descriptor(call.args[0])[0]
-        self.queues.write(key, Written(call.time, pid, fd, size, file.kind, payload[:size]))
+        self.queues.write(key, Written(call.time, pid, fd, size, file.kind, payload[:size], sure=call.done))
 
     def _take(self, pid: int, call: SystemCall, file: OpenFile, size: int, time: float, shown: bytes) -> None:
         _learn_ends(file, None)
@@ -193,6 +193,13 @@ def _payload(call: SystemCall) -> bytes:
     if call.name in ("read", "write", "sendto", "recvfrom"):
         return b"".join(syntax.strings(call.args[1])[:1])
     return syntax.buffers(call.args[1])
+
+
+def _wanted(call: SystemCall) -> int:
+    """How many bytes a write that never returned was to write: while it waited for room, some may have been read."""
+    if call.error or call.result is not None or call.name not in ("write", "sendto") or len(call.args) < 3:
+        return 0
+    return int(call.args[2], 0)
 
 
 def _destination(call: SystemCall) -> Address | str | None:

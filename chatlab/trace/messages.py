@@ -21,7 +21,8 @@ TEXT_BYTES = 256
 class Written:
     """One write: who, when, how many bytes, and those that strace showed.
 
-    data grows late for splice, which shows none.
+    data grows late for splice, which shows none. sure: False for a write that never returned: what was read of it
+    counts, the rest may never have left the process.
     """
 
     sent: float
@@ -31,6 +32,7 @@ class Written:
     via: str
     data: bytes = b""
     taken: int = 0
+    sure: bool = True
 
     @property
     def left(self) -> int:
@@ -116,8 +118,7 @@ class Queues:
         """
         messages = [_message(taken) for taken in self._taken]
         for key, waiting in self._waiting.items():
-            for written in waiting:
-                messages.append(_unread(written, reader_of.get(key)))
+            messages += [_unread(written, reader_of.get(key)) for written in waiting if written.sure]
         return sorted(messages, key=lambda message: message.sent)
 
 

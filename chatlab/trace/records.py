@@ -76,8 +76,10 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A signal as it reached a process. sender: a pid; for SIGCHLD the child. status: of SIGCHLD: the child's exit
-    status, or minus the number of the signal that ended it.
+    """A signal as it reached a process.
+
+    sender: a pid; for SIGCHLD the child. status, of SIGCHLD: the child's exit status, or minus the number of the
+    signal that ended it.
     """
 
     time: float
@@ -89,9 +91,9 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """Bytes that one call wrote and one call read. sent: s, the write began; received: s, the read returned, None:
-    never read.
+    """Bytes that one call wrote and one call read.
 
+    sent: s, the write began. received: s, the read returned; None: they were never read, and target is who could have.
     source, target: pids, None outside of the trace. size: bytes of this write that this read took. via: the
     descriptor's kind. text: its first bytes. source_fd, target_fd: the descriptors used.
     """
@@ -271,7 +273,7 @@ class Trace:
         return times
 
     def names(self, first: str = "parent") -> dict[int, str]:
-        """pid → a name that is the same in every run: `first`, child 1, child 2, and child 2.1 for a child of child 2."""
+        """pid → a name that is the same in every run: `first`, child 1, child 2; child 2.1 is a child of child 2."""
         found: dict[int, str] = {}
         born: dict[int, int] = {}
         for process in self.processes:

@@ -50,8 +50,10 @@ def replay(steps: Steps) -> Trace:
 
 
 def reaped_pid(call: Call) -> int | None:
-    """The pid of the zombie that a wait call removed; None when it removed none (wait(2): WNOHANG, WNOWAIT, a
-    stopped child)."""
+    """The pid of the zombie that a wait call removed.
+
+    None when it removed none: WNOHANG, WNOWAIT, a child that only stopped (wait(2)).
+    """
     if call.error or call.result is None or "WIFSTOPPED" in call.text or "WIFCONTINUED" in call.text:
         return None
     if call.name != "waitid":
@@ -201,8 +203,7 @@ class _Walk:
     # descriptors
 
     def _file(self, life: _Life, argument: str) -> OpenFile | None:
-        """The open file description that an argument such as `3<pipe:[7]>` names; what strace says of it is taken
-        in."""
+        """The open file description that an argument such as `3<pipe:[7]>` names, with what strace says of it."""
         fd, note = syntax.descriptor(argument)
         if fd is None:
             self._folder = self._folder or note

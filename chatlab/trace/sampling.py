@@ -219,8 +219,7 @@ def _learn_internet_sockets(pid: int, by_inode: dict[str, OpenFile]) -> None:
 
 
 def _learn_unix_sockets(pid: int, by_inode: dict[str, OpenFile]) -> None:
-    """/proc/net/unix does not tell who is connected to whom: a connected socket without a name is called a
-    socketpair."""
+    """A connected socket without a name is called a socketpair: /proc/net/unix does not say who its peer is."""
     for row in _table(pid, "unix"):
         file = by_inode.get(row[6]) if len(row) > 6 else None
         if file is None:

@@ -39,8 +39,7 @@ CALLS = (
 
 
 def command(output: str | os.PathLike, *, extra: Sequence[str] = ()) -> list[str] | None:
-    """The argv prefix that runs a program under strace, its trace written to `output`; None when strace is not
-    installed.
+    """The argv prefix that runs a program under strace, which writes to `output`; None when it is not installed.
 
     The program stays the direct child of whoever starts it (-D), and its descendants are followed. extra: further
     options of strace, such as ("-e", "inject=clone:error=EAGAIN:when=3").

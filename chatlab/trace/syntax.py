@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _LINE = re.compile(r"(?:\[pid +)?(\d+)\]? +(\d+)\.(\d+) (.*)")
+_CUT_CALL = re.compile(r"\d+ +\d+\.\d+ (?!close\()\w+\(.*")
 _NAME = re.compile(r"(\w+)\(")
 _UNFINISHED = re.compile(r"(\w+)\((.*?)\s*<unfinished \.\.\.>(?:\) += \?)?$", re.DOTALL)
 _RESUMED = re.compile(r"<\.\.\. (\w+) resumed>(.*)", re.DOTALL)
@@ -81,16 +82,25 @@ class Steps:
 
 
 def read_steps(lines: Iterable[str]) -> Steps:
-    """The events of strace's output. Lines that make no sense, and a cut last one, are left out."""
+    """The events of strace's output. Lines that make no sense are left out, a cut last one where it would mislead."""
     first = 0
     stamped = []
     for line in lines:
-        if line.endswith("\n") and (match := _LINE.match(line)):
+        match = _LINE.match(line if line.endswith("\n") else _in_progress(line))
+        if match:
             # A float holds unix time only to a quarter of a microsecond: subtract first, in whole nanoseconds.
             nanoseconds = int(match[2]) * 10**9 + int(match[3].ljust(9, "0"))
             first = first or nanoseconds
             stamped.append((int(match[1]), (nanoseconds - first) / 1e9, match[4]))
     return Steps(first / 1e9, list(_steps(stamped)))
+
+
+def _in_progress(line: str) -> str:
+    """A last line without its end: the call that the program is in now, since strace writes what it knows at once.
+
+    Of a close even the number may be cut, and a close acts when it begins: it is not believed.
+    """
+    return f"{line} <unfinished ...>" if _CUT_CALL.fullmatch(line) else ""
 
 
 def _steps(stamped: Iterable[tuple[int, float, str]]) -> Iterator[Step]:
@@ -159,8 +169,10 @@ def _complete(call: SystemCall, text: str) -> bool:
 
 
 def split_arguments(text: str) -> tuple[tuple[str, ...], int]:
-    """The arguments at the beginning of text, and how many characters they take, up to the parenthesis that closes
-    the call."""
+    """The arguments at the beginning of text, and how many characters they take.
+
+    They go up to the parenthesis that closes the call.
+    """
     args, depth, first = [], 0, 0
     end = len(text)
     for token in _TOKEN.finditer(text):

@@ -365,3 +365,22 @@ def test_injected_failure_is_seen_as_the_program_saw_it(traced):
     (call,) = trace.named("clone", "fork", "clone3")
     assert (call.result, call.error) == (-1, "EAGAIN")
     assert len(trace.processes) == 1
+
+
+def test_bytes_read_of_a_write_that_never_returned(traced):
+    """A writer waits for room when the pipe is full. What was read until it is killed came from it all the same."""
+    trace = traced("""
+        import signal
+        read_end, write_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(write_end, b"z" * 200_000)
+            os._exit(1)
+        os.read(read_end, 70_000)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os._exit(0)
+    """)
+    (read,) = trace.named("read")[-1:]
+    parent, child = trace.processes
+    assert [(m.source, m.target, m.size) for m in trace.messages] == [(child.pid, parent.pid, read.result)]

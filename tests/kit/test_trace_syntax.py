@@ -126,6 +126,16 @@ def test_a_cut_last_line_and_nonsense_are_left_out():
     assert [step.what for step in syntax.read_steps(lines).steps] == ["enter", "leave"]
 
 
+def test_a_last_line_without_its_end_is_the_call_that_the_program_is_in():
+    lines = ["5  1.0 close(3<pipe:[7]>) = 0 <0.1>\n", "5  1.1 recvfrom(4<UNIX-STREAM:[1->2]>, "]
+    last = syntax.read_steps(lines).steps[-1]
+    assert (last.what, last.call.name, last.call.args) == ("enter", "recvfrom", ("4<UNIX-STREAM:[1->2]>",))
+    trace = replay(syntax.read_steps(lines))
+    assert (trace.calls[-1].fd, trace.calls[-1].result) == (4, None)
+    for cut in ('5  1.1 <... read resumed>"a', "5  1.1 +++ exited wi", "5  1.1", "5  1.", "--- SIG"):
+        assert len(syntax.read_steps([lines[0], cut]).steps) == 2
+
+
 def test_no_lines_make_an_empty_trace():
     trace = replay(syntax.read_steps([]))
     assert (trace.calls, trace.processes, trace.descriptors, trace.end) == ([], [], [], 0.0)
