@@ -33,6 +33,11 @@ def complain(question):
 NO_END = "no end of file: the parent kept a copy of the child's end, or never told the question's end by shutdown"
 
 
+def some_question(student):
+    """A random question that reads well in the feedback."""
+    return bytes(student.random.choices(b"abcdefghijklmnopqrstuvwxyz", k=12))
+
+
 def ask(student, transform, question):
     """One call of ask_child."""
     student.define(TRANSFORMS)
@@ -41,7 +46,7 @@ def ask(student, transform, question):
 
 def test_a_child_answers(student):
     """The answer comes from a child."""
-    call = ask(student, "who_am_i", student.random.randbytes(20))
+    call = ask(student, "who_am_i", some_question(student))
     student.should(
         isinstance(call.value, tuple) and len(call.value) == 2 and isinstance(call.value[0], bytes),
         should="return a tuple (answer, status)",
@@ -66,7 +71,7 @@ def test_a_child_answers(student):
 
 def test_the_child_is_reaped_and_both_ends_are_closed(student):
     """The child is reaped and both ends are closed."""
-    call = ask(student, "backwards", student.random.randbytes(20))
+    call = ask(student, "backwards", some_question(student))
     student.should(
         not call.audit.children,
         should="reap the child",
@@ -115,7 +120,7 @@ def test_a_question_larger_than_the_buffers(student):
 def test_a_child_that_does_not_answer(student):
     """A child that dies instead of answering is reported."""
     for transform, status in (("die", -9), ("complain", 1)):
-        call = ask(student, transform, student.random.randbytes(20))
+        call = ask(student, transform, some_question(student))
         student.should(
             call.value == (b"", status),
             should=f"return (b'', {status}) for a child that {'was killed' if status < 0 else 'raised'}",

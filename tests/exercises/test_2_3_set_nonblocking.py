@@ -18,6 +18,11 @@ def flags(descriptor):
     return fcntl.fcntl(descriptor, fcntl.F_GETFL)
 
 
+def in_octal(value):
+    """Flags as fcntl(2) and /proc/PID/fdinfo show them."""
+    return f"{value:#o}" if isinstance(value, int) else repr(value)
+
+
 def test_a_recv_does_not_wait_any_more(student):
     """After it the descriptor is non-blocking."""
     mine, theirs = socket.socketpair()
@@ -42,7 +47,7 @@ def test_the_old_flags_are_given_back(student):
     student.should(
         call.value == old,
         should=f"return the old flags, {old:#o}",
-        but=f"it returned {call.value!r}",
+        but=f"it returned {in_octal(call.value)}",
         mistake="the new flags, or nothing, returned: with the old ones the caller can restore what was",
         read=READ,
     )
@@ -57,7 +62,7 @@ def test_a_second_time(student):
     student.should(
         flags(theirs) == old and call.value == old,
         should=f"leave the flags at {old:#o}, and return them",
-        but=f"the flags are {flags(theirs):#o}, and it returned {call.value!r}",
+        but=f"the flags are {flags(theirs):#o}, and it returned {in_octal(call.value)}",
         mistake="a flag toggled by ^ or +: set it by |",
         read=READ,
     )

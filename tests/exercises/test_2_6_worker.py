@@ -6,6 +6,7 @@ from chatlab.judge import Name
 
 pytestmark = pytest.mark.exercise("2.6")
 READ = "When end of file comes"
+UNSEEN = "the parent still holds the worker's end too, so it never sees that the worker is gone"
 KEPT = "a copy of the end is still open somewhere, so the worker never sees end of file"
 
 HELPERS = """
@@ -47,7 +48,9 @@ def prepare(student):
 
 def ask(student, worker):
     """Send a byte to a worker, and return what it answers."""
-    return student.call("ask", worker, b"?", hangs=KEPT, read=READ, step="send a byte to the worker, and receive").value
+    return student.call(
+        "ask", worker, b"?", hangs=UNSEEN, read=READ, step="send a byte to the worker, and receive"
+    ).value
 
 
 def test_it_works_in_a_process_of_its_own(student):

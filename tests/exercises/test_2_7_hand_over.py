@@ -61,7 +61,7 @@ def test_it_is_sent_and_closed(student):
     student.should(
         len(numbers) == 1,
         should="send one message with one descriptor",
-        but=f"{len(data)} bytes came, and {len(numbers)} descriptors",
+        but=f"{len(data)} byte(s) came, and {len(numbers)} descriptor(s)",
         mistake="no byte to carry it: on a stream an empty message is no message"
         if not data
         else "its number sent as data",

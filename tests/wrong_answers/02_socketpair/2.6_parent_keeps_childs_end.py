@@ -1,7 +1,7 @@
 """The parent keeps the worker's end, and so does not see the worker die.
 
 check: test_its_death_is_seen
-says: a copy of the end is still open somewhere
+says: the parent still holds the worker's end too
 """
 
 import os
