@@ -54,7 +54,7 @@ def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int | No
     for call in _ends_of_file(trace):
         drawing.end_of_file(call)
     for call in trace.calls:
-        if call.name in _WAITS and call.result is None and call.error is None:
+        if _never_returned(call):
             drawing.stuck(call)
     _finish(ax, trace, drawing, len(trace.messages) - len(messages))
     return ax
@@ -73,6 +73,10 @@ def _ends_of_file(trace: Trace) -> list[Call]:
     """The reads that found that the other end, every copy of it, was closed: 0 bytes of a pipe or connection."""
     reads = (call for call in trace.calls if call.name in _READS and call.result == 0)
     return [call for call in reads if _STREAM.match(call.text)][:MOST_MESSAGES]
+
+
+def _never_returned(call: Call) -> bool:
+    return call.name in _WAITS and call.result is None and call.error is None
 
 
 class _Clock:
@@ -95,8 +99,10 @@ class _Clock:
                 self._wants(process.end, 0.6)
         for call in _ends_of_file(trace):
             self._wants(call.time + call.duration, 0.8)
-        for time in (trace.end,) if messages else (trace.begin, trace.end):
-            self._wants(time, 0.6)
+        if not messages:
+            self._wants(trace.begin, 0.6)
+        # Room for the box of a call that never returned.
+        self._wants(trace.end, 1.5 if any(map(_never_returned, trace.calls)) else 0.6)
         self._times = sorted(self.events)
         self._heights = [0.4]
         for before, time in zip(self._times, self._times[1:], strict=False):
@@ -211,11 +217,12 @@ class _Drawing:
             self.seen.add("lost")
         arrow = {"arrowstyle": "-" if lost else "-|>", "color": color, "linewidth": 1.6, "shrinkA": 1, "shrinkB": 1}
         self._ax.annotate("", head, tail, arrowprops=arrow)
-        # Halfway to the next lane, so that no life line runs through the words.
-        part = min(0.5 / max(abs(head[0] - tail[0]), 0.1), 0.5)
+        # Where the arrow begins, so that crossing ones keep their words apart; a long label stands halfway to the next
+        # lane, so that no life line runs through it.
+        half = style.text_width(label) / 2 / self._lane_inches
+        part = min(min(half + 0.05, 0.5) / max(abs(head[0] - tail[0]), 0.1), 0.5)
         x, y = (near + (far - near) * part for near, far in zip(tail, head, strict=True))
         # Above the arrow along all of its own length.
-        half = style.text_width(label) / 2 / self._lane_inches
         rise = min(half * abs(head[1] - tail[1]) / max(abs(head[0] - tail[0]), 0.1), abs(head[1] - tail[1]) / 2)
         self._label(number, label, x, y - 0.06 - rise, ha="center")
 
@@ -244,7 +251,7 @@ class _Drawing:
             return
         y = self.clock.y(call.time + call.duration)
         where = f"{call.name}({call.fd})" if call.fd is not None else call.name
-        text = self._text(f"waits in {where}", self._lanes[call.pid], y - 0.3, style.ALARM, ha="center", va="center")
+        text = self._text(f"waits in {where}", self._lanes[call.pid], y - 0.55, style.ALARM, ha="center", va="center")
         text.set_path_effects([])
         text.set_bbox({"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": style.ALARM})
         self.seen.add("stuck")
