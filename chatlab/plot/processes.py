@@ -18,7 +18,8 @@ _LANE_INCHES = 0.46
 def process_tree(trace: Trace, ax: Axes | None = None, names: Mapping[int, str] | None = None) -> Axes:
     """A lane per process: from fork to exit, then, as a zombie, until a wait call reaps it.
 
-    Execs and signals are marked on the way. names: pid → label. At most MOST_LANES lanes are drawn; a note says how many were not.
+    Execs and signals are marked on the way. names: pid → label. At most MOST_LANES lanes are drawn; a note says how
+    many were not.
 
     The Axes' `chatlab_rows`: a dictionary for each lane (pid, parent, start, end, reaped in s, status, signal, zombie
     in s or None, signals: the names in order, lane); each life's line has the gid "PID", each zombie's "PID:zombie".
