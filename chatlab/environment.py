@@ -3,14 +3,16 @@
 Run by any Python from 3.11 on, before anything is installed; the Makefile does it. A tier is what some targets need and
 others should not wait for: `base` (the kit and its tests), `notebooks` (JupyterLab and nbval), `lint` (ruff).
 
-A tier is ready when its stamp, .venv/.ready-TIER, is newer than pyproject.toml and constraints.txt. While an
-environment is being made or changed it holds .venv/.making instead of stamps; one left so by an interruption is made
-afresh.
+A tier is ready when its stamp, .venv/.ready-TIER, holds the digest of what it is made from: constraints.txt, and what
+pyproject.toml says of the package. While an environment is being made or changed it holds .venv/.making instead of
+stamps; one left so by an interruption is made afresh.
 """
 
 import argparse
 import fcntl
+import hashlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +21,8 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-INPUTS = (ROOT / "pyproject.toml", ROOT / "constraints.txt")
+PYPROJECT = ROOT / "pyproject.toml"
+CONSTRAINTS = ROOT / "constraints.txt"
 TIERS = {"base": ".", "notebooks": ".[notebooks]", "lint": ".[lint]"}
 OLDEST = (3, 11)
 
@@ -61,19 +64,30 @@ def make(venv: Path, tiers: list[str]) -> None:
         # Two makes at once, as with make -j, take turns; the second finds the work done.
         fcntl.flock(lock, fcntl.LOCK_EX)
         missing = [tier for tier in tiers if not is_ready(venv, tier)]
-        if not missing and not _is_of_another_python(venv):
-            return
-        _build(venv, missing or tiers)
+        if missing or _is_of_another_python(venv):
+            _build(venv, missing or tiers)
+        for tier in tiers:
+            # make compares times: a file that was only touched, or changed elsewhere, is not looked at again.
+            _stamp(venv, tier).touch()
     finally:
         os.close(lock)
 
 
 def is_ready(venv: Path, tier: str) -> bool:
-    """Whether the tier was installed whole, and after the last change of what it is made from."""
+    """Whether the tier was installed whole, from what is to be installed now."""
     stamp = _stamp(venv, tier)
-    if not stamp.exists() or not _python(venv).exists():
-        return False
-    return all(path.stat().st_mtime <= stamp.stat().st_mtime for path in INPUTS)
+    return _python(venv).exists() and stamp.exists() and stamp.read_text(encoding="ascii") == recipe()
+
+
+def recipe() -> str:
+    """A digest of what an environment is made from."""
+    import tomllib  # of Python 3.11: an older one gets as far as being told so
+
+    settings = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))
+    package = {name: table for name, table in settings.items() if name != "tool"}
+    package["setuptools"] = settings["tool"]["setuptools"]
+    text = json.dumps(package, sort_keys=True) + CONSTRAINTS.read_text(encoding="utf-8")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _build(venv: Path, tiers: list[str]) -> None:
@@ -93,7 +107,7 @@ def _build(venv: Path, tiers: list[str]) -> None:
         _create(venv)
     _install(venv, tiers)
     for tier in {*kept, *tiers, "base"}:
-        _stamp(venv, tier).touch()
+        _stamp(venv, tier).write_text(recipe(), encoding="ascii")
     _making(venv).unlink(missing_ok=True)
     _say(f"{_name(venv)} is ready ({time.monotonic() - began:.0f} s)")
 
@@ -144,7 +158,7 @@ def _install_kernelspec(venv: Path) -> None:
 def _pip(venv: Path, *what: str) -> None:
     log = venv / "pip.log"
     command = [str(_python(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "--log", str(log)]
-    command += ["install", "--constraint", str(INPUTS[1]), *what]
+    command += ["install", "--constraint", str(CONSTRAINTS), *what]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     ) as pip:

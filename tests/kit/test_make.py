@@ -156,12 +156,23 @@ def test_directory_of_somebody_else_is_not_removed(tmp_path):
     assert (venv / "mine").read_text() == "precious"
 
 
-def test_stamp_older_than_what_it_was_made_from_is_not_ready(ready):
+def test_older_stamp_is_looked_at_and_kept_when_nothing_that_matters_has_changed(ready):
     (ready / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").mkdir(parents=True)
-    assert environments.is_ready(ready, "base")
-    os.utime(ready / ".ready-base", (0, 0))
-    assert not environments.is_ready(ready, "base")
+    stamp = ready / ".ready-base"
+    stamp.write_text(environments.recipe())
+    os.utime(stamp, (0, 0))
     assert "-m chatlab.environment" in make("-n", f"VENV={ready}", "progress").stdout
+    done = make(f"VENV={ready}", "environment")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stamp.stat().st_mtime >= (ROOT / "constraints.txt").stat().st_mtime
+    assert "-m chatlab.environment" not in make("-n", f"VENV={ready}", "progress").stdout
+
+
+def test_stamp_of_other_versions_is_not_ready(ready):
+    assert not environments.is_ready(ready, "base")
+    (ready / ".ready-base").write_text(environments.recipe())
+    assert environments.is_ready(ready, "base")
+    assert not environments.is_ready(ready, "lint")
 
 
 def test_every_version_is_fixed_and_those_of_pyproject_are_the_same():
