@@ -190,8 +190,8 @@ def test_server_echoes_lines_to_each_client_alone():
 
 
 def test_server_holds_only_what_is_its_own():
-    with serve() as server, talk(server):
-        wait_for_log(server, "serves it")
+    with serve("--explain") as server, talk(server):
+        wait_for_log(server, "after the server's close")
         (child,) = children(server)
         parents = {name for name in procfs.descriptors(server.pid).values() if name.startswith("socket:")}
         childs = {name for name in procfs.descriptors(child.pid).values() if name.startswith("socket:")}
