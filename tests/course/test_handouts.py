@@ -137,29 +137,26 @@ def test_make_targets_in_prose_exist(path):
 
 
 @functools.cache
-def has_help(command: str) -> bool:
-    """Whether `chatlab COMMAND --help` works."""
+def asked_for_help(command: str) -> tuple[int, str]:
+    """Exit status and output of `chatlab COMMAND --help`."""
     done = subprocess.run(
-        [
-            ROOT / ".venv/bin/python" if (ROOT / ".venv/bin/python").exists() else "python3",
-            "-m",
-            "chatlab",
-            command,
-            "--help",
-        ],
+        [sys.executable, "-m", "chatlab", command, "--help"],
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
         timeout=60,
         check=False,
     )
-    return done.returncode == 0
+    return done.returncode, done.stdout
 
 
 @each_handout
 def test_subcommands_in_prose_exist(path):
     for span in code_spans(path):
         if match := re.match(r"(?:\.venv/bin/)?chatlab ([a-z][\w-]*)", span):
-            assert has_help(match[1]), f"{relative(path)} names `{span}`: chatlab has no command {match[1]}"
+            status, said = asked_for_help(match[1])
+            assert status == 0, f"{relative(path)} names `{span}`; chatlab {match[1]} --help: {said}"
 
 
 @each_handout
