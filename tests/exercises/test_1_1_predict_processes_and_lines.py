@@ -81,8 +81,8 @@ def compared(student, name: str, count: Callable[[], int], what: str, mistakes: 
     real = count()
     return {
         "ok": predicted == real,
-        "should": f"predict the {what} of a real run",
-        "but": f"the run had {'more' if real > predicted else 'fewer'} than the {predicted} predicted",
+        "should": f"be the number of {what} of a real run",
+        "but": f"the run has {'more' if real > predicted else 'fewer'} than {predicted}",
         "mistake": mistakes.get(
             predicted, "a process left out or counted twice: draw a tree with a branch at each fork"
         ),

@@ -133,8 +133,14 @@ def test_a_child_ended_by_a_signal(student):
 
 def test_no_codes(student):
     """No codes, no children."""
-    call = student.call("spawn_and_reap", [], [], hangs="a wait although there is no child")
-    student.should(call.value == [], should="return []", but=f"it returned {call.value!r}", read="Zombies")
+    call = student.call("spawn_and_reap", [], [], raises=True, hangs="a wait although there is no child")
+    student.should(
+        call.value == [],
+        should="return []",
+        but=f"it raised {call.exception}" if call.exception else f"it returned {call.value!r}",
+        mistake="a wait before it is known whether there is a child",
+        read="Zombies",
+    )
 
 
 def test_other_children_are_left_alone(student):

@@ -44,8 +44,9 @@ def spawn(student, n: int) -> list[tuple[int, int]]:
     return pairs
 
 
-def fail(student, n: int):
+def fail(student, n: int, refusal: str = "every fork from the third on, with EAGAIN"):
     """Call spawn_all(n), whose fork fails: it must raise OSError. Returns the Call."""
+    student.step(f"the kernel will refuse {refusal}")
     hangs = "a fork tried again and again, or a wait for a worker that never ends"
     call = student.call("spawn_all", n, raises=True, hangs=hangs, timeout=SECONDS, read=FAILING_FORKS)
     student.should(
@@ -101,7 +102,6 @@ def test_the_error_says_what_happened(student):
     n = some_number(student)
     call = fail(student, n)
     error = call.exception
-    student.step("the kernel refuses the third fork with EAGAIN")
     student.should(
         error.errno == errno.EAGAIN,
         should="keep the errno of the fork, EAGAIN",
@@ -123,8 +123,7 @@ def test_the_error_says_what_happened(student):
 def test_the_first_fork_fails(student):
     """The first fork fails already, for want of memory."""
     n = some_number(student)
-    error = fail(student, n).exception
-    student.step("the kernel refuses every fork with ENOMEM")
+    error = fail(student, n, "every fork, with ENOMEM").exception
     student.should(
         error.errno == errno.ENOMEM and f"0 of {n}" in error.message and os.strerror(errno.ENOMEM) in error.message,
         should=f'raise OSError with ENOMEM, and say "started 0 of {n} workers: {os.strerror(errno.ENOMEM)}"',
@@ -138,7 +137,6 @@ def test_the_first_fork_fails(student):
 def test_no_worker_is_left(student):
     """After the error no worker is left."""
     audit = fail(student, some_number(student)).audit
-    student.step("the kernel refuses the third fork with EAGAIN")
     student.should(
         not audit.children,
         should="end and reap the workers that were started",
@@ -152,7 +150,6 @@ def test_no_worker_is_left(student):
 def test_no_descriptor_is_left(student):
     """After the error no descriptor is left."""
     audit = fail(student, some_number(student)).audit
-    student.step("the kernel refuses the third fork with EAGAIN")
     student.should(
         not audit.opened,
         should="close every descriptor that was opened",

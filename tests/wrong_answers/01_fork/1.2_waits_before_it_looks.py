@@ -1,7 +1,7 @@
 """The loop waits before it looks whether there is a child.
 
 check: test_no_codes
-says: ChildProcessError
+says: a wait before it is known whether there is a child
 """
 
 
