@@ -136,8 +136,10 @@ def _resumed(pending: dict, tid: int, time: float, what: str) -> Iterator[Step]:
     call, first_half = pending.pop(tid)
     glue = " " if first_half.endswith(",") and not found[2].startswith(" ") else ""
     if call.name == found[1] and _complete(call, first_half + glue + found[2]):
+        # strace starts its stopwatch a little after it writes down the time: time and duration would add up to a return
+        # before what caused it. This line's own time is later than that of every line above.
         if call.seconds is not None:
-            time = call.time + call.seconds
+            call.seconds = time - call.time
         yield Step("leave", tid, time, call)
 
 
