@@ -14,22 +14,23 @@ _WAITING_CALLS = {
     "x86_64": {
         0: "read", 1: "write", 7: "poll", 19: "readv", 20: "writev", 23: "select", 34: "pause", 35: "nanosleep",
         40: "sendfile", 42: "connect", 43: "accept", 44: "sendto", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg",
-        61: "wait4", 72: "fcntl", 73: "flock", 128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: "futex",
+        56: "clone", 57: "fork", 58: "vfork", 59: "execve", 61: "wait4", 72: "fcntl", 73: "flock",
+        128: "rt_sigtimedwait", 130: "rt_sigsuspend", 202: "futex",
         230: "clock_nanosleep", 232: "epoll_wait", 247: "waitid", 257: "openat", 270: "pselect6", 271: "ppoll",
-        275: "splice", 276: "tee", 281: "epoll_pwait", 288: "accept4", 299: "recvmmsg", 307: "sendmmsg",
+        275: "splice", 276: "tee", 281: "epoll_pwait", 288: "accept4", 299: "recvmmsg", 307: "sendmmsg", 435: "clone3",
     },
     "aarch64": {
         22: "epoll_pwait", 25: "fcntl", 32: "flock", 56: "openat", 63: "read", 64: "write", 65: "readv", 66: "writev",
         71: "sendfile", 72: "pselect6", 73: "ppoll", 76: "splice", 77: "tee", 95: "waitid", 98: "futex",
         101: "nanosleep", 115: "clock_nanosleep", 133: "rt_sigsuspend", 137: "rt_sigtimedwait", 202: "accept",
         203: "connect", 206: "sendto", 207: "recvfrom", 211: "sendmsg", 212: "recvmsg", 242: "accept4", 243: "recvmmsg",
-        260: "wait4", 269: "sendmmsg",
+        260: "wait4", 269: "sendmmsg", 220: "clone", 221: "execve", 435: "clone3",
     },
 }.get(platform.machine(), {})  # fmt: skip
 
 _FIRST_ARGUMENT_IS_A_DESCRIPTOR = frozenset(_WAITING_CALLS.values()) - {
     "poll", "ppoll", "select", "pselect6", "pause", "nanosleep", "clock_nanosleep", "wait4", "waitid", "futex",
-    "rt_sigtimedwait", "rt_sigsuspend", "openat",
+    "rt_sigtimedwait", "rt_sigsuspend", "openat", "clone", "clone3", "fork", "vfork", "execve",
 }  # fmt: skip
 
 

@@ -22,6 +22,12 @@ class ProcessState:
     blocked: frozenset[str]
 
     @property
+    def waiting_descriptor(self) -> int | None:
+        """The descriptor that it waits on, if it waits on one."""
+        word = self.waits_in.rpartition(" ")[2]
+        return int(word) if word.isdigit() else None
+
+    @property
     def is_zombie(self) -> bool:
         """Ended, and not yet waited for."""
         return self.state in "ZX"
@@ -32,6 +38,7 @@ class Audit:
     """The whole tree at one moment, compared with the moment before the call.
 
     student: pid of the process that the student's function runs in. before: the audit to compare with, or None.
+    hidden: the judge's channel, which no process's descriptors show.
     named(pid, descriptor, text): a descriptor's name for people, from what /proc says of it.
     """
 
@@ -40,6 +47,7 @@ class Audit:
     orphans: list[int]
     orphans_ended: int
     all_segments: frozenset[str]
+    hidden: int
     before: "Audit | None" = field(default=None, repr=False)
     named: Callable[[int, int, str], str] | None = field(default=None, repr=False)
 
@@ -56,7 +64,7 @@ class Audit:
                 entry["state"],
                 entry["command"],
                 descriptors,
-                _waiting(entry["waits_in"]),
+                _waiting(entry["waits_in"]) if entry["state"] in "SD" else "",
                 *(frozenset(entry[kind]) for kind in _KINDS),
             )
         return cls(
@@ -65,6 +73,7 @@ class Audit:
             event["orphans"],
             event["orphans_ended"],
             frozenset(event["segments"]),
+            hidden,
             before,
             named,
         )
@@ -126,11 +135,11 @@ class Audit:
 
     def _waited_for(self, process: ProcessState) -> str:
         """The name of the descriptor that the process waits on, in brackets."""
-        word = process.waits_in.rpartition(" ")[2]
-        if not word.isdigit():
+        number = process.waiting_descriptor
+        if number is None:
             return ""
-        text = process.descriptors.get(int(word), "which is not open")
-        return f" ({self.named(process.pid, int(word), text) if self.named else text})"
+        text = process.descriptors.get(number, "which is not open")
+        return f" ({self.named(process.pid, number, text) if self.named else text})"
 
     def _describe(self, process: ProcessState) -> str:
         who = f"process {process.pid}" + (" (which ran your function)" if process.pid == self.student else "")
@@ -138,6 +147,8 @@ class Audit:
             return f"{who} is a zombie"
         if process.state == "T":
             return f"{who} is stopped"
+        if process.waits_in and self.hidden == process.waiting_descriptor:
+            return f"{who} has come back from it"
         if process.waits_in:
             return f"{who} waits in {process.waits_in}{self._waited_for(process)}"
         return f"{who} runs"

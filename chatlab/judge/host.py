@@ -120,9 +120,10 @@ class Host:
             except (OSError, ValueError):
                 pass  # closed by the student's code
         descriptors: list[int] = []
-        if error is None:
-            value = self._encode(value, descriptors, returns_fd)
-        self._answer({"done": True, "value": value, "exception": error, "unclosed": self.unclosed[:20]}, descriptors)
+        # The value itself lives until the answer is sent: a socket that nobody else holds would be closed before.
+        encoded = None if error else self._encode(value, descriptors, returns_fd)
+        self._answer({"done": True, "value": encoded, "exception": error, "unclosed": self.unclosed[:20]}, descriptors)
+        del value
 
     def _encode(self, value, descriptors: list[int], returns_fd: bool):
         if returns_fd and type(value) is int:

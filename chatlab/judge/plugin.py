@@ -63,7 +63,8 @@ def _exercise_id(item: pytest.Item) -> str | None:
 def _title(item: pytest.Item) -> str:
     """A check's name for people: the first line of its docstring."""
     lines = (getattr(item.function, "__doc__", None) or item.name).strip().splitlines()
-    return lines[0].rstrip(".").lower() if lines else item.name
+    title = lines[0].rstrip(".") if lines else item.name
+    return title[:1].lower() + title[1:]
 
 
 def _course(config: pytest.Config) -> course.Course:

@@ -26,6 +26,9 @@ HOST = Path(__file__).with_name("host.py")
 CHANNEL_DESCRIPTOR = 250
 MAX_PROCESSES = 300
 MAX_FILE_BYTES = 64 * 1024 * 1024
+LARGEST_TRACE_FOR_NAMES = 2_000_000  # bytes; a loop that makes calls without end writes more than is read in time
+SPIN_LOOKS = 5
+SPIN_LOOK_SECONDS = 0.01
 RAN_ON_SECONDS = 0.05
 UNTIL_EVERY_SECONDS = 0.004
 FORKING_CALLS = "clone,clone3,fork,vfork"
@@ -318,7 +321,7 @@ class Student:
 
     def _named(self, pid: int, descriptor: int, text: str) -> str:
         """A descriptor's name for people, from the trace."""
-        if not self.traced:
+        if not self.traced or self._strace_file.stat().st_size > LARGEST_TRACE_FOR_NAMES:
             return text
         try:
             found = [d for d in self.trace().descriptors if (d.pid, d.fd) == (pid, descriptor) and d.closed is None]
@@ -551,14 +554,22 @@ class Student:
         self._violations()
         seconds = (timeout or self.exercise.deadline) * self.scale
         audit = self.audit()
-        spins = audit.own is not None and not audit.own.waits_in and audit.own.state in "Rt"
         self._fail(
             verdicts.OUT_OF_TIME,
             should=f"return within {seconds:g} s",
             but=audit.describe(),
-            mistake="an endless loop: it never waits for anything" if spins else hangs,
+            mistake="an endless loop: it never waits for anything" if self._spins() else hangs,
             read=read,
         )
+
+    def _spins(self) -> bool:
+        """Whether the student's process runs each time that it is looked at: a process that waits sleeps at most."""
+        for _ in range(SPIN_LOOKS):
+            own = self.audit().own
+            if own is None or own.state not in "Rt":
+                return False
+            time.sleep(SPIN_LOOK_SECONDS)
+        return True
 
     def _violations(self, parent_hurt: bool = False) -> None:
         """Fail the check for what student code must not do, whatever the exercise is."""

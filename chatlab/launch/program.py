@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from chatlab import course
@@ -155,9 +156,13 @@ class Program:
 
     def wait_for_text(self, text: str, timeout: float | None = None, *, where: str = "output") -> None:
         """Wait until standard output (or where="log", standard error) holds the text. Raises LaunchError."""
-        self._wait_for(lambda: text in getattr(self, where), f"{where} to hold {text!r}", timeout)
+        self.wait_for(lambda: text in getattr(self, where), f"{where} to hold {text!r}", timeout)
 
-    def _wait_for(self, condition, what: str, timeout: float | None = None) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, timeout: float | None = None) -> None:
+        """Wait until condition() holds, looked at whenever the program says something or ends.
+
+        what: the words for the complaint. timeout: seconds, scaled. Raises LaunchError.
+        """
         limit = self.timeout if timeout is None else timeout * scale()
         self.tree.wait_for(lambda: condition() or self.tree.status is not None or self.tree.gone, limit)
         if self.tree.status is not None:
@@ -246,7 +251,7 @@ def launch(
     started = Program(program, args, stdin=stdin, trace=trace, timeout=timeout, env=env, cwd=cwd, stdout=stdout)
     try:
         if ready is True:
-            started._wait_for(lambda: READY_LINE.search(started.output), "readiness line (listening on HOST:PORT)")
+            started.wait_for(lambda: READY_LINE.search(started.output), "readiness line (listening on HOST:PORT)")
         elif ready:
             started.wait_for_text(ready)
     except BaseException:

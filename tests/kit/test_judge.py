@@ -329,6 +329,16 @@ def say():
     assert judged(code, checks).feedback == ""
 
 
+def test_a_socket_that_only_the_answer_holds_arrives(judged):
+    checks = """
+def test_pair(student):
+    ours, theirs = student.call("work").value
+    ours.sendall(b"x")
+    assert theirs.recv(1) == b"x"
+"""
+    assert judged("import socket\n\ndef work(): return socket.socketpair()\n", checks).feedback == ""
+
+
 def test_objects_and_names(judged):
     checks = """
 def test_objects(student):

@@ -56,7 +56,7 @@ def children(server) -> list[procfs.Stat]:
 
 def wait_for_log(server, pattern: str, times: int = 1) -> list[str]:
     """Wait until the log holds the pattern so many times."""
-    server._wait_for(lambda: len(re.findall(pattern, server.log)) >= times, f"log to hold {pattern!r} {times} times")
+    server.wait_for(lambda: len(re.findall(pattern, server.log)) >= times, f"log to hold {pattern!r} {times} times")
     return re.findall(pattern, server.log)
 
 
