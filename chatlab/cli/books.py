@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from chatlab import course as courses
-from chatlab.cli.say import Failure, app, say, short
+from chatlab.cli.say import Failure, Misuse, app, say, short
 
 KERNEL = "chatlab"
 KERNELSPEC = {
@@ -40,9 +40,6 @@ def notebooks(
 ) -> None:
     """Rebuild the notebooks from notebooks/text, and run them all with the solutions."""
     root = courses.find_root()
-    for module in ("jupytext", "nbclient", "ipykernel"):
-        _need(module)
-    _install_kernelspec()
     from chatlab.rebuild import RebuildError, rebuild, texts
 
     found = {text.stem: text for text in texts(root)}
@@ -50,7 +47,11 @@ def notebooks(
         raise Failure("notebooks/text holds no notebook")
     for name in names or found:
         if name not in found:
-            raise Failure(f"there is no notebook {name}: notebooks/text has {', '.join(found)}")
+            raise Misuse(f"there is no notebook {name}: notebooks/text has {', '.join(found)}")
+    for module in ("jupytext", "nbclient", "ipykernel"):
+        _need(module)
+    _install_kernelspec()
+    for name in names or found:
         try:
             seconds = rebuild(root, found[name], KERNEL)
         except RebuildError as error:

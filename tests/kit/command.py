@@ -37,14 +37,14 @@ def chatlab(*arguments: str, cwd: Path, **changes: str | None) -> subprocess.Com
 
 
 @contextlib.contextmanager
-def started(*arguments: str, cwd: Path, output: Path) -> Iterator[subprocess.Popen]:
+def started(*arguments: str, cwd: Path, output: Path, **changes: str | None) -> Iterator[subprocess.Popen]:
     """`chatlab ARGUMENTS` in a session of its own, its output and errors in a file; at the end of the block its end."""
     with output.open("wb") as file:
         process = subprocess.Popen(
             # pytest-xdist's workers ignore SIGINT, and what they start would too.
             ["env", "--default-signal=INT", sys.executable, "-m", "chatlab", *arguments],
             cwd=cwd,
-            env=environment(),
+            env=environment(**changes),
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,

@@ -372,6 +372,10 @@ def test_under_load():
 """
 
 
+# The runs need none of the installed plugins, which take most of the time that pytest needs to start.
+BARE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
 @pytest.fixture
 def stressed(mini):
     (mini / "tests" / "test_stressed.py").write_text(STRESSED)
@@ -383,7 +387,7 @@ def busy(root: Path) -> list[int]:
 
 
 def test_stress_runs_under_load_and_ends_it(stressed):
-    done = chatlab("stress", "--times", "2", "tests/test_stressed.py", cwd=stressed)
+    done = chatlab("stress", "--times", "2", "tests/test_stressed.py", cwd=stressed, **BARE)
     assert done.returncode == 0, done.stdout
     assert done.stdout.endswith("2 of 2 runs passed while every core was loaded\n")
     assert len(busy(stressed)) == len(os.sched_getaffinity(0))
@@ -393,7 +397,7 @@ def test_stress_runs_under_load_and_ends_it(stressed):
 
 def test_stress_reports_a_failure_and_keeps_what_it_said(stressed):
     (stressed / "fail").touch()
-    done = chatlab("stress", "--times", "2", "tests/test_stressed.py", cwd=stressed)
+    done = chatlab("stress", "--times", "2", "tests/test_stressed.py", cwd=stressed, **BARE)
     assert done.returncode == 1
     assert "run 2/2  FAILED" in done.stdout
     assert done.stdout.endswith("1 of 2 runs passed while every core was loaded\n")
@@ -402,7 +406,7 @@ def test_stress_reports_a_failure_and_keeps_what_it_said(stressed):
 
 def test_load_ends_with_a_killed_stress(stressed, tmp_path):
     arguments = ("stress", "--times", "1000", "tests/test_stressed.py")
-    with started(*arguments, cwd=stressed, output=tmp_path / "output") as process:
+    with started(*arguments, cwd=stressed, output=tmp_path / "output", **BARE) as process:
         until(lambda: (stressed / "children").exists() and busy(stressed), "the first run")
         process.kill()
         process.wait()
