@@ -62,3 +62,4 @@ def _without_a_command(context: typer.Context) -> None:
 from chatlab.cli import study  # noqa: E402, F401, I001
 from chatlab.cli import books  # noqa: E402, F401
 from chatlab.cli import house  # noqa: E402, F401
+from chatlab.cli import figure  # noqa: E402, F401
