@@ -3,7 +3,7 @@
 import os
 
 from chatlab.judge.runner import run
-from chatlab.judge.verdicts import Verdict
+from chatlab.judge.verdicts import NOT_STARTED, Verdict
 
 
 def check(*exercises: str, work: str | None = None) -> list[Verdict]:
@@ -18,6 +18,6 @@ def check(*exercises: str, work: str | None = None) -> list[Verdict]:
     for verdict in found:
         print(verdict.line)
     for verdict in found:
-        if verdict.feedback:
+        if verdict.feedback and verdict.verdict != NOT_STARTED:
             print(f"\n{verdict.feedback}")
     return found

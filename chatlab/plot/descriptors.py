@@ -29,7 +29,11 @@ _STREAMS = (0, 1, 2)
 
 
 def descriptor_timeline(
-    trace: Trace, ax: Axes | None = None, kinds: Collection[str] | None = None, names: Mapping[int, str] | None = None
+    trace: Trace,
+    ax: Axes | None = None,
+    kinds: Collection[str] | None = None,
+    names: Mapping[int, str] | None = None,
+    title: str = "Descriptors, from open to close",
 ) -> Axes:
     """A row per process and descriptor number, a bar from open to close with the descriptor's name.
 
@@ -51,7 +55,7 @@ def descriptor_timeline(
         drawing.group(group)
     drawing.finish()
     ax.set_ylabel("descriptor", fontsize=style.TEXT_POINTS)
-    style.title(ax, "Descriptors, from open to close", trace)
+    style.title(ax, title, trace)
     if drawing.left_out:
         style.left_out(ax, f"{drawing.left_out} more rows")
     ax.chatlab_rows = sorted(drawing.rows, key=lambda row: row["opened"])

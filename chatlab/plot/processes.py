@@ -15,7 +15,12 @@ MOST_LANES = 60
 _LANE_INCHES = 0.46
 
 
-def process_tree(trace: Trace, ax: Axes | None = None, names: Mapping[int, str] | None = None) -> Axes:
+def process_tree(
+    trace: Trace,
+    ax: Axes | None = None,
+    names: Mapping[int, str] | None = None,
+    title: str = "Processes, from fork to the parent's wait",
+) -> Axes:
     """A lane per process: from fork to exit, then, as a zombie, until a wait call reaps it.
 
     Execs and signals are marked on the way. names: pid → label. At most MOST_LANES lanes are drawn; a note says how
@@ -32,7 +37,8 @@ def process_tree(trace: Trace, ax: Axes | None = None, names: Mapping[int, str] 
     labels = style.process_labels(trace, names)
     for process in shown:
         drawing.lane(process)
-    _finish(ax, trace, drawing, [labels[process.pid] for process in shown], len(lanes) - len(shown))
+    style.title(ax, title, trace)
+    _finish(ax, drawing, [labels[process.pid] for process in shown], len(lanes) - len(shown))
     return ax
 
 
@@ -122,7 +128,8 @@ class _Drawing:
 
     def _zombie(self, process: Process, y: int) -> float | None:
         """Draw what lies between the end and the wait; its length in s, None when it is not over or never began."""
-        if process.end is None or process.parent not in self._lanes:
+        # A sampled trace has no wait calls: nobody can tell when a zombie was reaped.
+        if process.end is None or process.parent not in self._lanes or not self._trace.exact:
             return None
         reaped = self._reaped.get(process.pid)
         self._ax.plot(
@@ -191,7 +198,7 @@ class _Drawing:
         label.set_path_effects(style.HALO)
 
 
-def _finish(ax: Axes, trace: Trace, drawing: _Drawing, labels: list[str], left_out: int) -> None:
+def _finish(ax: Axes, drawing: _Drawing, labels: list[str], left_out: int) -> None:
     unit = drawing.unit
     ax.set_ylim(len(labels) - 0.25, -0.75)
     ax.set_yticks(range(len(labels)), [style.plain(label) for label in labels])
@@ -199,7 +206,6 @@ def _finish(ax: Axes, trace: Trace, drawing: _Drawing, labels: list[str], left_o
     ax.set_xlim(unit.of(drawing.first), unit.of(drawing.last))
     ax.grid(axis="x", color=style.PALE, linewidth=0.6)
     ax.set_xlabel(f"time since the trace began ({unit.name})", fontsize=style.TEXT_POINTS)
-    style.title(ax, "Processes, from fork to the parent's wait", trace)
     if left_out:
         style.left_out(ax, f"{left_out} more processes")
     ax.chatlab_rows = drawing.rows

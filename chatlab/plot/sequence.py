@@ -31,7 +31,12 @@ _WAITS = frozenset(
 )
 
 
-def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int | None, str] | None = None) -> Axes:
+def sequence_chart(
+    trace: Trace,
+    ax: Axes | None = None,
+    names: Mapping[int | None, str] | None = None,
+    title: str = "Messages, from write to read",
+) -> Axes:
     """A lane per process, time downward, an arrow for each message from the write to the read, with its first bytes
     and size.
 
@@ -56,6 +61,7 @@ def sequence_chart(trace: Trace, ax: Axes | None = None, names: Mapping[int | No
     for call in trace.calls:
         if _never_returned(call):
             drawing.stuck(call)
+    style.title(ax, title, trace)
     _finish(ax, trace, drawing, len(trace.messages) - len(messages))
     return ax
 
@@ -279,12 +285,20 @@ def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
     ax.spines["bottom"].set_visible(False)
     ax.set_yticks([clock.y(time) for time in times], [f"{unit.of(time):.2f}" for time in times])
     ax.set_ylabel(f"time ({unit.name}), not to scale", fontsize=style.TEXT_POINTS)
-    style.title(ax, "Messages, from write to read", trace)
     if left_out:
         style.left_out(ax, f"{left_out} more messages")
     elif not drawing.rows:
         why = "no message was seen" if trace.exact else "messages cannot be sampled: install strace"
-        ax.text(0.5, 0.5, why, transform=ax.transAxes, ha="center", fontsize=style.TITLE_POINTS, color=style.FAINT)
+        ax.text(
+            0.5,
+            0.5,
+            why,
+            transform=ax.transAxes,
+            ha="center",
+            fontsize=style.TITLE_POINTS,
+            color=style.FAINT,
+            path_effects=style.HALO,
+        )
     ax.chatlab_rows = drawing.rows
     _legend(ax, drawing.seen)
 

@@ -52,13 +52,12 @@ def draw(path: Path) -> None:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=SIZE_INCHES, layout="constrained", gridspec_kw={"width_ratios": (1.15, 1)}
     )
-    plot.descriptor_timeline(trace, left, kinds={"listener", "tcp"}, names=names)
-    plot.sequence_chart(trace, right, names=names)
+    kinds = {"listener", "tcp"}
+    plot.descriptor_timeline(trace, left, kinds, names, title="Who holds which socket, from open to close")
+    plot.sequence_chart(trace, right, names, title="Who says what to whom")
     figure.suptitle(
         "A forking server with three clients, as the kernel saw it", x=0.01, ha="left", fontsize=TITLE_POINTS
     )
-    left.set_title("Who holds which socket, from open to close", loc="left")
-    right.set_title("Who says what to whom", loc="left")
     figure.savefig(path, dpi=DOTS_PER_INCH)
     plt.close(figure)
     _reduce(path)
