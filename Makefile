@@ -49,7 +49,7 @@ doctor: $(BASE) ## what this machine has, and the cure for what it lacks
 ##@ For instructors
 
 test-notebooks: $(NOTEBOOKS) ## hold the notebooks against their stored outputs, with the solutions (nbval)
-	@CHATLAB_WORK=solutions $(PYTEST) --nbval --nbval-kernel-name chatlab --nbval-cell-timeout 60 notebooks
+	@CHATLAB_WORK=solutions $(PYTEST) --nbval --nbval-kernel-name chatlab --nbval-cell-timeout 60 -n 2 --dist loadfile notebooks
 
 notebooks: $(NOTEBOOKS) ## rebuild the notebooks from notebooks/text and run them all
 	@$(CHATLAB) notebooks
