@@ -46,9 +46,9 @@ DEMO, SERVER, PITFALLS = (f"labs/01_fork/{name}.py" for name in ("fork_demo", "f
 
 
 def exact(trace):
-    """Is it from strace? Else say what it is."""
+    """Is the trace from strace? Else say that the cell leaves something out."""
     if not trace.exact:
-        print(f"No strace here, so this is {trace.note}.")
+        print("(not shown here: this needs strace, and make doctor tells how to get it)")
     return trace.exact
 
 
@@ -169,8 +169,8 @@ if exact(trace):
 # lines are the moments in which the clients saw end of file. Who closed last before each of them?
 
 # %% tags=["nbval-ignore-output"]
-ax = plot.descriptor_timeline(trace, kinds={"listener", "tcp"}, names=who)
-_ = ax.set_title("fork_server.py with three clients: who holds what", loc="left")
+title = "fork_server.py with three clients: who holds what"
+ax = plot.descriptor_timeline(trace, kinds={"listener", "tcp"}, names=who, title=title)
 for row in ax.chatlab_rows:
     if row["how"] == "fork" and row["kind"] == "tcp":
         number = ports.index(row["name"]) + 1
@@ -217,14 +217,13 @@ assert good_last == "end of file"
 
 # %% tags=["nbval-ignore-output"]
 talk = good.trace.without(fds={1, 2})  # without its log
-ax = plot.sequence_chart(talk, names={None: "client", **talk.names("server")})
-_ = ax.set_title("One conversation with fork_server.py", loc="left")
+lanes = {None: "client", **talk.names("server")}
+ax = plot.sequence_chart(talk, names=lanes, title="One conversation with fork_server.py")
 
 # %%
 if exact(talk):
     for row in ax.chatlab_rows:
-        source, target = (talk.names("server").get(row[end], "client") for end in ("source", "target"))
-        print(f"{source} → {target}: {row['text']!r}, {row['size']} bytes")
+        print(f"{lanes[row['source']]} → {lanes[row['target']]}: {row['text']!r}, {row['size']} bytes")
     assert [row["size"] for row in ax.chatlab_rows] == [15, 15]
 
 # %% [markdown]
@@ -233,8 +232,8 @@ if exact(talk):
 
 # %% tags=["nbval-ignore-output"]
 reaped = run(DEMO, "--part", "zombies", "--count", "5", trace=True)
-ax = plot.process_tree(reaped.trace, names=reaped.trace.names())
-_ = ax.set_title("Five children, each a zombie until the parent waits", loc="left")
+title = "Five children, each a zombie until the parent waits"
+ax = plot.process_tree(reaped.trace, names=reaped.trace.names(), title=title)
 
 # %%
 if exact(reaped.trace):
@@ -279,8 +278,7 @@ assert bad_last == "nothing: no bytes, no end of file"
 _, axes = plt.subplots(2, figsize=(9, 6.5), layout="constrained")
 titles = ("reference: the parent closes its copy", "pitfall: the parent keeps its copy")
 for ax, program, title in zip(axes, (good, bad), titles, strict=True):
-    plot.descriptor_timeline(program.trace, ax=ax, kinds={"tcp"}, names=program.trace.names("server"))
-    ax.set_title(title, loc="left")
+    plot.descriptor_timeline(program.trace, ax, kinds={"tcp"}, names=program.trace.names("server"), title=title)
 
 # %%
 if exact(good.trace) and exact(bad.trace):
@@ -298,8 +296,7 @@ if exact(good.trace) and exact(bad.trace):
 
 # %% tags=["nbval-ignore-output"]
 left = run(PITFALLS, "zombies-remain", trace=True)
-ax = plot.process_tree(left.trace, names=left.trace.names())
-_ = ax.set_title("Five children, one wait", loc="left")
+ax = plot.process_tree(left.trace, names=left.trace.names(), title="Five children, one wait")
 
 # %%
 zombies = left.output.splitlines()[-1].count("is Z")  # its last line tells who is still in state Z
@@ -314,8 +311,7 @@ if exact(left.trace):
 
 # %% tags=["nbval-ignore-output"]
 many = run(PITFALLS, "too-many-processes", trace=True)
-ax = plot.process_tree(many.trace, names=many.trace.names())
-_ = ax.set_title("Three children were asked for", loc="left")
+ax = plot.process_tree(many.trace, names=many.trace.names(), title="Three children were asked for")
 
 # %%
 print("children that say goodbye:", many.output.count("I leave with status"))

@@ -44,9 +44,9 @@ DEMO, PITFALLS = (f"labs/02_socketpair/{name}.py" for name in ("socketpair_demo"
 
 
 def exact(trace):
-    """Is it from strace? Else say what it is."""
+    """Is the trace from strace? Else say that the cell leaves something out."""
     if not trace.exact:
-        print(f"No strace here, so this is {trace.note}.")
+        print("(not shown here: this needs strace, and make doctor tells how to get it)")
     return trace.exact
 
 
@@ -141,9 +141,8 @@ if exact(story):
 # read that found the end of file.
 
 # %% tags=["nbval-ignore-output"]
-ax = plot.sequence_chart(story, names=who)
-ax.set_title("Parent and child on one pair", loc="left")
-if exact(story):
+ax = plot.sequence_chart(story, names=who, title="Parent and child on one pair")
+if story.exact:
     question, answer = story.messages[-2:]
     print(
         f"From the question's send to the answer's recv: {(answer.received - question.sent) * 1e6:.0f} µs (with strace)"
@@ -162,8 +161,8 @@ if exact(story):
 # copies of the same end.
 
 # %% tags=["nbval-ignore-output"]
-ax = plot.descriptor_timeline(story, kinds={"socketpair"}, names=who)
-ax.set_title("Who holds which end; dashed: the parent reads end of file", loc="left")
+title = "Who holds which end; dashed: the parent reads end of file"
+ax = plot.descriptor_timeline(story, kinds={"socketpair"}, names=who, title=title)
 for call in story.named("recvfrom"):
     if call.result == 0:
         ax.axvline((call.time + call.duration) * 1000, color="black", linestyle="--", linewidth=1)
@@ -296,8 +295,7 @@ compare(my_last_recv, "nothing" if "watchdog: nothing has moved" in kept.output 
 _, axes = plt.subplots(2, figsize=(9, 6.5), layout="constrained")
 titles = ("reference: each closes the other's end", "pitfall: the parent keeps both")
 for ax, trace, title in zip(axes, (story, kept_story), titles, strict=True):
-    plot.descriptor_timeline(trace, ax=ax, kinds={"socketpair"}, names=trace.names())
-    ax.set_title(title, loc="left")
+    plot.descriptor_timeline(trace, ax, kinds={"socketpair"}, names=trace.names(), title=title)
 
 # %%
 if exact(story) and exact(kept_story):
@@ -318,8 +316,7 @@ if exact(story) and exact(kept_story):
 # %% tags=["nbval-ignore-output"]
 deadlock = run(PITFALLS, "both-listen", trace=True)
 silent = deadlock.trace.without(fds={0, 1, 2}, pids={deadlock.pid})
-ax = plot.sequence_chart(silent, names=silent.names())
-_ = ax.set_title("Two processes, each waits for the other to speak", loc="left")
+ax = plot.sequence_chart(silent, names=silent.names(), title="Two processes, each waits for the other to speak")
 
 # %%
 print("processes that the watchdog had to end:", deadlock.output.count("watchdog: nothing has moved"))
