@@ -29,8 +29,10 @@ def notebook(
     root = courses.find_root()
     _need("jupyterlab")
     _install_kernelspec()
-    command = [sys.executable, "-m", "jupyterlab", *(["--allow-root"] if os.geteuid() == 0 else []), *(options or [])]
-    os.chdir(root / "notebooks")
+    # From the course's root, so that the exercises can be opened beside the notebooks.
+    command = [sys.executable, "-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks"]
+    command += [*(["--allow-root"] if os.geteuid() == 0 else []), *(options or [])]
+    os.chdir(root)
     os.execv(command[0], command)
 
 
