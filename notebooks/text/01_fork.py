@@ -260,7 +260,9 @@ for line in good.log.splitlines():
 
 # %% [markdown]
 # **A child's end is not the end of its pid.** The kernel keeps the status for the parent; a `wait` fetches one. That is
-# all that a zombie is: a pid with a status, no memory, no descriptors.
+# all that a zombie is: a pid with a status, no memory, no descriptors. The kernel also sends the parent a signal,
+# SIGCHLD. Count the triangles in the picture: there may be fewer than children, since a signal that is already waiting
+# is not sent again. Lab 06 comes back to this.
 #
 # ## 7. Break it
 #
@@ -329,8 +331,8 @@ if exact(many.trace):
 #
 # ## 8. Your turn
 #
-# The exercises are in `labs/01_fork/exercises.py`. Open that file in your editor, solve one, save, and run the cell
-# below again.
+# The exercises are in `labs/01_fork/exercises.py`. Open that file in the file browser at the left, or in your own
+# editor, solve one, save, and run the cell below again.
 #
 # - **1.1** predict: the processes and lines of a program with two forks in a loop
 # - **1.2** start children that run at the same time, and reap every one
