@@ -15,7 +15,11 @@ from chatlab.cli.say import Failure, Misuse, app, say, short
 KERNEL = "chatlab"
 KERNELSPEC = {
     # nbval sets PYTEST_CURRENT_TEST, and a kernel that inherits it does not capture what child processes print.
-    "argv": ["env", "-u", "PYTEST_CURRENT_TEST", "PYTHON", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+    # It talks over the loopback interface, which only root can listen to: it need not warn of that at each start.
+    "argv": [
+        *("env", "-u", "PYTEST_CURRENT_TEST"),
+        *("PYTHON", "-m", "ipykernel_launcher", "-f", "{connection_file}", "--log-level=ERROR"),
+    ],
     "display_name": "chatlab",
     "language": "python",
 }
