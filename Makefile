@@ -56,9 +56,8 @@ notebooks: $(NOTEBOOKS) ## rebuild the notebooks from notebooks/text and run the
 
 ##@ For developers
 
-test: $(NOTEBOOKS) ## the labs', the kit's and the guards' tests, then the judges over the solutions
+test: $(NOTEBOOKS) ## the labs', the kit's and the guards' tests; these judge every solution and wrong answer
 	@$(PYTEST) $(BOTH_CORES)
-	@$(PYTEST) $(BOTH_CORES) tests/exercises --work solutions
 
 stress: $(BASE) ## tests N times while both cores are loaded:  make stress N=20 TESTS=tests/labs
 	@$(CHATLAB) stress --times $(N) $(TESTS)
