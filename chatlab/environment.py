@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = ROOT / "pyproject.toml"
 CONSTRAINTS = ROOT / "constraints.txt"
-TIERS = {"base": ".", "notebooks": ".[notebooks]", "lint": ".[lint]"}
+TIERS = ("base", "notebooks", "lint")
 OLDEST = (3, 11)
 
 
@@ -139,13 +139,20 @@ def _create(venv: Path) -> None:
 
 
 def _install(venv: Path, tiers: list[str]) -> None:
-    # setuptools first and without build isolation: a build environment of pip's own would escape constraints.txt.
-    _pip(venv, "setuptools")
+    _pip(venv, *_pinned("tools"))
     for tier in tiers:
         _say(f"installing {tier} into {_name(venv)}")
-        _pip(venv, "--no-build-isolation", "--editable", TIERS[tier])
+        _pip(venv, *_pinned(tier))
+    # Without build isolation: a build environment of pip's own would escape constraints.txt.
+    _pip(venv, "--no-build-isolation", "--editable", ".")
     if "notebooks" in tiers:
         _install_kernelspec(venv)
+
+
+def _pinned(tier: str) -> list[str]:
+    """The requirements that constraints.txt lists under `# tier: NAME`, each with its one version."""
+    _, _, section = CONSTRAINTS.read_text(encoding="utf-8").partition(f"# tier: {tier}\n")
+    return [line for line in section.partition("# tier:")[0].splitlines() if line and not line.startswith("#")]
 
 
 def _install_kernelspec(venv: Path) -> None:
@@ -158,7 +165,9 @@ def _install_kernelspec(venv: Path) -> None:
 def _pip(venv: Path, *what: str) -> None:
     log = venv / "pip.log"
     command = [str(_python(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "--log", str(log)]
-    command += ["install", "--constraint", str(CONSTRAINTS), *what]
+    # --no-deps: everything is named. A resolver given all versions still looked for others for minutes when one of
+    # them could not be had; so it is one line, at once.
+    command += ["install", "--no-deps", *what]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True
     ) as pip:

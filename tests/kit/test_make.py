@@ -177,7 +177,7 @@ def test_stamp_of_other_versions_is_not_ready(ready):
 
 def test_every_version_is_fixed_and_those_of_pyproject_are_the_same():
     fixed = dict(re.findall(r"(?m)^([a-z0-9.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text()))
-    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
     assert len(lines) == len(fixed)
     wanted = dict(re.findall(r'(?m)^    "([a-z0-9.-]+)==([^"]+)"', (ROOT / "pyproject.toml").read_text()))
     assert wanted and {name: fixed.get(name) for name in wanted} == wanted
