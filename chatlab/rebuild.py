@@ -1,5 +1,7 @@
 """Notebooks made from their text form: read by jupytext, run with the solutions, written with their outputs."""
 
+import hashlib
+import json
 import os
 import time
 from pathlib import Path
@@ -14,6 +16,25 @@ class RebuildError(Exception):
 def texts(root: Path) -> list[Path]:
     """The text forms of the course's notebooks."""
     return sorted((root / "notebooks" / "text").glob("*.py"))
+
+
+def digest(book) -> str:
+    """SHA-256 of a notebook's cells: kind, source and outputs of each.
+
+    A rebuilt notebook carries it in its metadata, so that one that a student has run or edited is known from one that
+    went wrong.
+    """
+    cells = [(cell.cell_type, cell.source, cell.get("outputs", [])) for cell in book.cells]
+    return hashlib.sha256(json.dumps(cells, sort_keys=True).encode()).hexdigest()
+
+
+def sign(path: Path) -> None:
+    """Write a notebook's digest into its metadata."""
+    import nbformat
+
+    book = nbformat.read(path, as_version=4)
+    book.metadata["chatlab"] = {"sha256": digest(book)}
+    nbformat.write(book, path)
 
 
 def rebuild(root: Path, text: Path, kernel: str) -> float:
@@ -54,5 +75,6 @@ def rebuild(root: Path, text: Path, kernel: str) -> float:
     target = text.parents[1] / f"{text.stem}.ipynb"
     fresh = target.with_name(f".{target.name}.new")
     nbformat.write(book, fresh)
+    sign(fresh)
     fresh.replace(target)
     return time.monotonic() - began

@@ -7,6 +7,7 @@ from pathlib import Path
 from chatlab import course
 
 FIRST_CALL = r"{\"do\": \"call\""  # as strace quotes it
+DETAILS = {"exercise", "check", "title", "seed", "ended", "feedback"}
 SIDE_INCHES = 7.5
 MOST_INCHES = 14.0
 
@@ -25,7 +26,10 @@ class Kept:
     @classmethod
     def load(cls, folder: Path) -> "Kept":
         """From the folder that the judge kept it in. Raises OSError, ValueError."""
-        return cls(json.loads((folder / "check.json").read_text()), folder / "strace")
+        details = json.loads((folder / "check.json").read_text())
+        if missing := DETAILS - details.keys():
+            raise ValueError(f"no {sorted(missing)}: kept by another version of the kit")
+        return cls(details, folder / "strace")
 
 
 def kept_folder(root: Path | None = None) -> Path:

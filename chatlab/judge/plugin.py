@@ -7,10 +7,12 @@ Options: --work DIR (default labs), the folder with NN_topic/exercises.py; --ver
 Marks: exercise(id); inject(call, error=, when=); prlimit(resource, value).
 """
 
+import ctypes
 import json
 import os
 import random
 import shutil
+import signal
 import traceback
 from pathlib import Path
 
@@ -25,6 +27,8 @@ OVER = pytest.StashKey[dict]()  # exercise id → the Outcome that its further c
 KEPT = pytest.StashKey[set]()  # folders that hold a kept trace of this session
 REPORT = pytest.StashKey[pytest.TestReport]()
 COURSE = pytest.StashKey[course.Course]()
+
+PR_SET_PDEATHSIG = 1
 
 # After one of these the exercise's other checks would say the same again, or take as long again.
 _ENDS_THE_EXERCISE = {verdicts.NOT_STARTED, verdicts.OUT_OF_TIME, verdicts.TOO_MANY}
@@ -42,12 +46,30 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "exercise(id): the exercise of course.toml that this check judges")
     config.addinivalue_line("markers", "inject(call, error=, when=): a system call that fails for certain (strace)")
     config.addinivalue_line("markers", "prlimit(resource, value): a limit of the student's process, such as NOFILE")
+    _end_with(os.environ.get("CHATLAB_JUDGED_BY"))
     seed = os.environ.get("CHATLAB_SEED", "")
     if seed and not seed.isdigit():
         raise pytest.UsageError(f"CHATLAB_SEED is {seed!r}: set it to a whole number, or not at all")
     config.stash[SEED] = int(seed) if seed else random.SystemRandom().randrange(10**6)
     config.stash[OVER] = {}
     config.stash[KEPT] = set()
+
+
+def _end_with(parent: str | None) -> None:
+    """Let the kernel end this process when the one that started it dies: prctl(2), PR_SET_PDEATHSIG."""
+    if parent is None:
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != int(parent):
+        os._exit(1)  # it died before the kernel was asked
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tell how many checks each exercise has, so that a result that does not come is missed."""
+    ids = [judged for item in session.items if (judged := _exercise_id(item)) is not None]
+    if _SINK:
+        _SINK[0].write(json.dumps({"collected": {judged: ids.count(judged) for judged in ids}}) + "\n")
+        _SINK[0].flush()
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

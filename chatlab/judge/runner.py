@@ -35,21 +35,25 @@ def run(
     course = courses.load(root or courses.find_root())
     chosen = list(course.exercises) if exercises is None else [course.exercise(wanted) for wanted in exercises]
     results: dict[str, list[CheckResult]] = {exercise.id: [] for exercise in chosen}
+    expected: dict[str, int] = {}
     told: dict[str, Verdict] = {}
 
     def tell(exercise) -> None:
-        told[exercise.id] = combine(exercise, results[exercise.id])
+        told[exercise.id] = combine(exercise, results[exercise.id], expected.get(exercise.id, 0))
         if on_verdict is not None:
             on_verdict(told[exercise.id])
 
-    current = None
-    for result in _results(course, work, chosen, check, keep_traces, keep_all, seed):
-        if current is not None and result.exercise_id != current:
-            tell(course.exercise(current))
-        current = result.exercise_id
-        _add(results[current], result)
+    for entry in _entries(course, work, chosen, check, keep_traces, keep_all, seed):
+        if "collected" in entry:
+            expected.update(entry["collected"])
+            continue
+        result = CheckResult(**entry)
+        _add(results[result.exercise_id], result)
+        # The last check's tear-down may still have something to say; it is told with the others, at the end.
+        if len(results[result.exercise_id]) == expected.get(result.exercise_id) and result.exercise_id not in told:
+            tell(course.exercise(result.exercise_id))
     for exercise in chosen:
-        if exercise.id not in told:
+        if exercise.id not in told or combine(exercise, results[exercise.id]).verdict != told[exercise.id].verdict:
             tell(exercise)
     return [told[exercise.id] for exercise in chosen]
 
@@ -63,8 +67,8 @@ def _add(results: list[CheckResult], result: CheckResult) -> None:
     results.append(result)
 
 
-def _results(course, work, chosen, check, keep_traces, keep_all, seed):
-    """Run pytest over the exercises' judges, and yield each CheckResult as it comes."""
+def _entries(course, work, chosen, check, keep_traces, keep_all, seed):
+    """Run pytest over the exercises' judges, and yield what the plugin writes of it, as it comes."""
     files = [str(exercise.judge) + (f"::{check}" if check else "") for exercise in chosen]
     if not files:
         return
@@ -78,6 +82,7 @@ def _results(course, work, chosen, check, keep_traces, keep_all, seed):
         if keep_traces is not None:
             command += ["--keep-traces", str(keep_traces), *(["--keep-all"] if keep_all else [])]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        environment["CHATLAB_JUDGED_BY"] = str(os.getpid())
         environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a judge needs ours alone: a second less to wait
         if seed is not None:
             environment["CHATLAB_SEED"] = str(seed)
@@ -100,7 +105,7 @@ def _results(course, work, chosen, check, keep_traces, keep_all, seed):
 
 
 def _lines(lines, process):
-    """The results that arrive on the fifo until pytest ends."""
+    """The objects that arrive on the fifo until pytest ends."""
     import select
 
     buffered = ""
@@ -111,11 +116,11 @@ def _lines(lines, process):
         buffered += chunk
         *whole, buffered = buffered.split("\n")
         for line in whole:
-            yield CheckResult(**json.loads(line))
+            yield json.loads(line)
         if ended and not chunk:
             return
 
 
-def _fault(exercise, text: str) -> CheckResult:
+def _fault(exercise, text: str) -> dict:
     headline = f"{exercise.id} {exercise.title}: this is not your mistake; please report it: {text}"
-    return CheckResult(exercise.id, "pytest", "the judge runs", verdicts.FAULT, headline, 0.0)
+    return CheckResult(exercise.id, "pytest", "the judge runs", verdicts.FAULT, headline, 0.0).as_dict()

@@ -96,11 +96,16 @@ class Verdict:
         return asdict(self)
 
 
-def combine(exercise, checks: list[CheckResult]) -> Verdict:
-    """An exercise's verdict from those of its checks. No check at all is the judge's fault, never a pass."""
-    if not checks:
+def combine(exercise, checks: list[CheckResult], expected: int = 0) -> Verdict:
+    """An exercise's verdict from those of its checks.
+
+    expected: how many checks there should be at least. A check without a result, and an exercise without checks, is the
+    judge's fault, never a pass.
+    """
+    if not checks or len(checks) < expected:
         feedback = f"{exercise.id} {exercise.title}: the judge gave no verdict; this is not your mistake"
-        return Verdict(exercise.id, exercise.title, FAULT, 0, exercise.points, feedback, 0.0, ())
+        lost = CheckResult(exercise.id, "", "every check has a result", FAULT, feedback, 0.0)
+        checks = [*checks, lost]
     worst = min((check.verdict for check in checks), key=SEVERITY.index)
     first = next((check for check in checks if check.verdict == worst), checks[0])
     points = exercise.points if worst == PASSED else 0

@@ -147,3 +147,17 @@ def test_a_notebook_that_differs_from_its_text_fails(tmp_path):
     code(notebook, 0).source = 'print("hello again")'
     nbformat.write(notebook, path)
     assert complaints(path) == [guard.test_the_notebook_is_the_same_as_its_text.__name__]
+
+
+def test_a_notebook_that_was_run_or_edited_is_known(tmp_path):
+    path = save(good(), tmp_path)
+    guard.read.cache_clear()
+    assert not guard.is_as_rebuilt(path)  # nobody has signed it
+    guard.rebuild.sign(path)
+    guard.read.cache_clear()
+    assert guard.is_as_rebuilt(path)
+    edited = nbformat.read(path, as_version=4)
+    edited.cells[5].outputs = printing("goodbye\n")
+    nbformat.write(edited, path)
+    guard.read.cache_clear()
+    assert not guard.is_as_rebuilt(path)

@@ -1,13 +1,15 @@
 """The judge, over small courses made for it: every verdict, and nothing left running."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from chatlab.judge import contain, run, verdicts
 from tests.kit import mini_course
-from tests.kit.waiting import alive
+from tests.kit.waiting import alive, until
 
 RETURNS = '''
 def test_returns(student):
@@ -215,6 +217,48 @@ def test_a_judge_that_does_not_load_is_the_judges_fault(judged):
 
 def test_a_judge_without_checks_is_the_judges_fault(judged):
     assert judged("def work(n): return n", "x = 1\n").verdict == "judge's fault"
+
+
+def test_a_judge_that_is_killed_on_the_way_is_the_judges_fault(judged):
+    """A check whose result never comes is missed, though those before it passed."""
+    checks = """
+def test_first(student):
+    assert student.call("work", 1).value == 1
+
+def test_second(student):
+    os.kill(os.getpid(), 9)
+"""
+    verdict = judged("def work(n): return n", checks)
+    assert (verdict.verdict, verdict.points) == ("judge's fault", 0)
+    assert "not your mistake" in verdict.feedback
+
+
+def test_each_verdict_is_told_as_soon_as_it_is_known(tmp_path):
+    """The first exercise's verdict comes while the second one's check still runs: it ends only when it is told."""
+    flag = tmp_path / "told"
+    second = f"""
+def test_waits(student):
+    import time
+    while not os.path.exists({str(flag)!r}):
+        time.sleep(0.01)
+"""
+    mini_course.make(tmp_path, RETURNS, code="def work(n): return n", second_checks=second)
+    found = run("labs", root=tmp_path, on_verdict=lambda verdict: flag.touch())
+    assert [verdict.verdict for verdict in found] == ["passed", "passed"]
+
+
+def test_the_judge_ends_with_whoever_asked(tmp_path):
+    mark = f"work-of-{os.getpid()}"
+    mini_course.make(tmp_path, RETURNS, code=f"import os\nMARK = {mark!r}\nwhile True: pass\n", deadline=1000)
+    source = f"from chatlab.judge import run; run('labs', ['1.1'], root=__import__('pathlib').Path({str(tmp_path)!r}))"
+    with subprocess.Popen([sys.executable, "-c", source], cwd=Path(__file__).parents[2]) as asker:
+        until(lambda: _hosts(tmp_path), "the student's process")
+        asker.kill()
+    until(lambda: not _hosts(tmp_path), "the judge to end")
+
+
+def _hosts(folder: Path) -> list[int]:
+    return [pid for pid in _pids() if str(folder).encode() in _command_line(pid)]
 
 
 def test_not_checked_is_never_passed(judged, monkeypatch, tmp_path):

@@ -101,6 +101,15 @@ def test_a_broken_record_is_one_line(course):
         why("1.1", root=course)
 
 
+def test_a_record_of_another_version_is_one_line(course):
+    path = kept_folder(course) / "1.1" / "check.json"
+    details = json.loads(path.read_text())
+    del details["ended"]
+    path.write_text(json.dumps(details))
+    with pytest.raises(WhyError, match="cannot be read: run `make check-1` first"):
+        why("1.1", root=course)
+
+
 def test_no_trace_is_one_line(course):
     (kept_folder(course) / "1.1" / "strace").unlink()
     with pytest.raises(WhyError, match="install strace"):
