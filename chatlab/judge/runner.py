@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,10 +29,14 @@ def run(
 
     Arguments: work, the folder with NN_topic/exercises.py, from the course's root or absolute; exercises, ids such as
     "1.2" (default: all); check, the name of the only check to run; on_verdict, called with each exercise's Verdict as
-    soon as it is known; keep_traces, a folder for the traces of checks that did not pass (keep_all: of all); seed for
-    the random values; root of the course. Returns the Verdicts in the course's order. Raises CourseError.
+    soon as it is known; keep_traces, a folder for the traces of checks that did not pass (keep_all: of all), from which
+    an exercise that passes is removed; seed for the random values; root of the course. Returns the Verdicts in the
+    course's order. Raises CourseError.
     A check without a result is the judge's fault, never a pass.
     """
+    known = os.environ.get("CHATLAB_SEED", "0")
+    if not known.isdigit():
+        raise courses.CourseError(f"CHATLAB_SEED is {known!r}: set it to a whole number, or not at all")
     course = courses.load(root or courses.find_root())
     chosen = list(course.exercises) if exercises is None else [course.exercise(wanted) for wanted in exercises]
     results: dict[str, list[CheckResult]] = {exercise.id: [] for exercise in chosen}
@@ -55,7 +60,16 @@ def run(
     for exercise in chosen:
         if exercise.id not in told or combine(exercise, results[exercise.id]).verdict != told[exercise.id].verdict:
             tell(exercise)
+    if keep_traces is not None and not keep_all and check is None:
+        _forget_passed(told, keep_traces)
     return [told[exercise.id] for exercise in chosen]
+
+
+def _forget_passed(told: dict[str, Verdict], keep_traces: Path) -> None:
+    """An exercise that has passed has no failure any more: `chatlab why` must not tell an old one as if it were new."""
+    for exercise_id, verdict in told.items():
+        if verdict.verdict == verdicts.PASSED:
+            shutil.rmtree(Path(keep_traces) / exercise_id, ignore_errors=True)
 
 
 def _add(results: list[CheckResult], result: CheckResult) -> None:

@@ -90,6 +90,16 @@ def test_without_a_solution_one_side_is_drawn(course):
     assert titles(why("1.1", root=course)) == ["your code: messages", "your code: descriptors"]
 
 
+def test_a_failure_is_forgotten_when_the_exercise_passes(course):
+    (course / "labs" / "01_mini" / "exercises.py").write_text(RIGHT)
+    run("labs", ["1.1"], check="test_end", root=course, keep_traces=kept_folder(course))
+    assert (kept_folder(course) / "1.1").exists(), "one check alone is not the exercise"
+    (verdict,) = run("labs", ["1.1"], root=course, keep_traces=kept_folder(course))
+    assert verdict.verdict == "passed"
+    with pytest.raises(WhyError, match="no failed check of exercise 1.1 is kept"):
+        why("1.1", root=course)
+
+
 def test_nothing_kept_is_one_line(course):
     with pytest.raises(WhyError, match="no failed check of exercise 1.2 is kept: run `make check-1` first"):
         why("1.2", root=course)
