@@ -76,6 +76,9 @@ clean: $(BASE) ## remove what tools left behind; your exercises, your progress a
 help: ## this list
 	@awk -f .ci/help.awk $(firstword $(MAKEFILE_LIST))
 
+.DEFAULT:
+	@$(error chatlab: there is no target $@: make help lists them, such as lab-1, check-1 and check-1.2)
+
 # The environment
 
 environment: $(BASE)

@@ -61,8 +61,7 @@ def make(venv: Path, tiers: list[str]) -> None:
         )
     lock = os.open(ROOT, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # Two makes at once, as with make -j, take turns; the second finds the work done.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        _take_turns(lock)
         missing = [tier for tier in tiers if not is_ready(venv, tier)]
         if missing or _is_of_another_python(venv):
             _build(venv, missing or tiers)
@@ -79,6 +78,17 @@ def is_ready(venv: Path, tier: str) -> bool:
     return _python(venv).exists() and stamp.exists() and stamp.read_text(encoding="ascii") == recipe()
 
 
+def to_install(venv: Path, tiers: list[str]) -> list[str]:
+    """The tiers to install, in order, when `tiers` are asked for: those not ready, and base, which all of them need."""
+    return [tier for tier in TIERS if tier in {"base", *tiers} and not is_ready(venv, tier)]
+
+
+def requirements(tier: str) -> list[str]:
+    """The requirements that constraints.txt lists under `# tier: NAME`, each with its one version."""
+    _, _, section = CONSTRAINTS.read_text(encoding="utf-8").partition(f"# tier: {tier}\n")
+    return [line for line in section.partition("# tier:")[0].splitlines() if line and not line.startswith("#")]
+
+
 def recipe() -> str:
     """A digest of what an environment is made from."""
     import tomllib  # of Python 3.11: an older one gets as far as being told so
@@ -90,6 +100,15 @@ def recipe() -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _take_turns(lock: int) -> None:
+    """Lock: of two makes at once, as with make -j, the second waits, and finds the work done."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _say("another make is installing; waiting for it")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+
+
 def _build(venv: Path, tiers: list[str]) -> None:
     began = time.monotonic()
     own = _making(venv).exists() or any(_stamp(venv, tier).exists() for tier in TIERS)
@@ -97,6 +116,7 @@ def _build(venv: Path, tiers: list[str]) -> None:
         shutil.rmtree(venv)
     _refuse_a_foreign_one(venv)
     kept = [tier for tier in TIERS if is_ready(venv, tier)]
+    lacking = to_install(venv, tiers)
     fresh = not _python(venv).exists()
     venv.mkdir(parents=True, exist_ok=True)
     if own or fresh:
@@ -105,8 +125,8 @@ def _build(venv: Path, tiers: list[str]) -> None:
         _stamp(venv, tier).unlink(missing_ok=True)
     if fresh:
         _create(venv)
-    _install(venv, tiers)
-    for tier in {*kept, *tiers, "base"}:
+    _install(venv, lacking)
+    for tier in {*kept, *lacking}:
         _stamp(venv, tier).write_text(recipe(), encoding="ascii")
     _making(venv).unlink(missing_ok=True)
     _say(f"{_name(venv)} is ready ({time.monotonic() - began:.0f} s)")
@@ -139,20 +159,14 @@ def _create(venv: Path) -> None:
 
 
 def _install(venv: Path, tiers: list[str]) -> None:
-    _pip(venv, *_pinned("tools"))
+    _pip(venv, *requirements("tools"))
     for tier in tiers:
         _say(f"installing {tier} into {_name(venv)}")
-        _pip(venv, *_pinned(tier))
+        _pip(venv, *requirements(tier))
     # Without build isolation: a build environment of pip's own would escape constraints.txt.
     _pip(venv, "--no-build-isolation", "--editable", ".")
     if "notebooks" in tiers:
         _install_kernelspec(venv)
-
-
-def _pinned(tier: str) -> list[str]:
-    """The requirements that constraints.txt lists under `# tier: NAME`, each with its one version."""
-    _, _, section = CONSTRAINTS.read_text(encoding="utf-8").partition(f"# tier: {tier}\n")
-    return [line for line in section.partition("# tier:")[0].splitlines() if line and not line.startswith("#")]
 
 
 def _install_kernelspec(venv: Path) -> None:
