@@ -10,6 +10,7 @@ import traceback
 
 USAGE = 2
 INTERRUPTED = 130
+AFRESH = "remove .venv, then make lab-1"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,6 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("chatlab: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if _is_of_the_course(error.name):
+            return _explain(error)
+        # Said without _explain, which needs one of the packages itself.
+        print(f"chatlab: the environment is incomplete, {error.name} is missing: {AFRESH}", file=sys.stderr)
+        return 1
     except Exception as error:
         return _explain(error)
 
@@ -40,6 +47,10 @@ def _run(arguments: list[str]) -> int:
     if status == INTERRUPTED:
         raise KeyboardInterrupt
     return status if isinstance(status, int) else 0
+
+
+def _is_of_the_course(module: str | None) -> bool:
+    return module is None or module.partition(".")[0] == "chatlab"
 
 
 def _explain(error: Exception) -> int:

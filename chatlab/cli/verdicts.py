@@ -123,4 +123,7 @@ def explain(course: Course, exercise: Exercise) -> None:
         why(exercise.id, root=course.root)
     except WhyError as error:
         raise Failure(str(error)) from None
+    except OSError as error:
+        place = short(Path(error.filename), course.root) if error.filename else "the picture"
+        raise Failure(f"{place} cannot be written: {error.strerror}") from None
     say(f"picture: {short(picture(exercise.id, course.root), course.root)}")

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -120,6 +121,28 @@ def test_fault_of_the_kit_is_one_line_and_says_how_to_see_more(monkeypatch, caps
     monkeypatch.setenv("CHATLAB_DEBUG", "1")
     assert cli.main(["progress"]) == 1
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_package_that_is_missing_is_one_line_with_the_cure():
+    # -S: Python without the packages installed beside it, as in a .venv that somebody has cleared.
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "chatlab", "check", "1"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert_one_line(done, "the environment is incomplete, typer is missing: remove .venv, then make lab-1", 1)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="without strace no trace is kept")
+def test_picture_that_cannot_be_written_is_one_line(mini):
+    write(mini, WRONG)
+    assert chatlab("check", "1.1", cwd=mini).returncode == 1
+    (mini / ".chatlab" / "why" / "1.1" / "why.png").mkdir()
+    done = chatlab("why", "1.1", cwd=mini)
+    assert_one_line(done, ".chatlab/why/1.1/why.png cannot be written: Is a directory", 1)
 
 
 def test_reader_that_has_seen_enough_is_no_trouble(mini):
