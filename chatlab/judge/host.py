@@ -6,8 +6,8 @@ A call goes in two steps, so that the judge can look at this process before and 
 answered; "go" arrives, the function runs, "done" is answered. Nothing here decides on a verdict.
 
 A child that the student's code forks and forgets comes back here, out of the function that it was called from. It is
-not this process, so it says so ("ran on") and leaves; an exception or sys.exit in it goes the way that it would go in
-any program: up and out, with buffers flushed on the way.
+not this process, so it says so ("ran on") and leaves; an exception or sys.exit in it is told too, and then goes the way
+that it would go in any program: up and out, with buffers flushed on the way.
 
 Standard library only, and little of it, since every check starts this anew.
 """
@@ -51,6 +51,7 @@ class Host:
         try:
             with open(self.path, "rb") as file:
                 source = file.read()
+            self._refuse_wrong_encoding(source)
             module = type(sys)("exercises")
             module.__dict__.update(self.names)
             sys.modules["exercises"] = module
@@ -61,6 +62,16 @@ class Host:
                 raise
             error = self._describe(raised)
         self._answer({"loaded": error is None, "exception": error})
+
+    def _refuse_wrong_encoding(self, source: bytes) -> None:
+        """Raise the SyntaxError that Python has for a file, and compile() not for bytes."""
+        if b"coding" in b"".join(source.splitlines()[:2]):
+            return  # it names an encoding of its own: PEP 263
+        try:
+            source.decode()
+        except UnicodeDecodeError as error:
+            line = source.count(b"\n", 0, error.start) + 1
+            raise SyntaxError("the file is not UTF-8", (self.path, line, None, None)) from None
 
     def serve(self) -> None:
         """Carry out calls until the judge closes the channel."""
@@ -109,6 +120,7 @@ class Host:
             value = function(*arguments)
         except BaseException as raised:  # told to the judge, whatever it is
             if os.getpid() != HOST:
+                self.channel.send({"ran_on": os.getpid(), "exception": self._describe(raised)})
                 raise
             error = self._describe(raised)
         if os.getpid() != HOST:
@@ -145,7 +157,8 @@ class Host:
         return {
             "type": type(error).__name__,
             "bases": [base.__name__ for base in type(error).__mro__],
-            "message": str(error)[:2000],
+            "message": (error.msg if isinstance(error, SyntaxError) else str(error))[:2000],
+            "source": (error.text or "").strip()[:200] if isinstance(error, SyntaxError) else "",
             "errno": getattr(error, "errno", None) if isinstance(error, OSError) else None,
             "errno_attribute": getattr(error, "errno", None)
             if isinstance(getattr(error, "errno", None), int)

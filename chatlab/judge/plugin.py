@@ -23,7 +23,9 @@ from chatlab.judge import verdicts
 from chatlab.judge.verdicts import CheckResult, Feedback, Outcome
 
 SEED = pytest.StashKey[int]()
-OVER = pytest.StashKey[dict]()  # exercise id → the Outcome that its further checks have without being run
+# exercise id → the Outcome that its further checks have without being run;
+# lab → the id of the exercise that found its file not to load
+OVER = pytest.StashKey[dict]()
 KEPT = pytest.StashKey[set]()  # folders that hold a kept trace of this session
 REPORT = pytest.StashKey[pytest.TestReport]()
 COURSE = pytest.StashKey[course.Course]()
@@ -82,6 +84,10 @@ def _exercise_id(item: pytest.Item) -> str | None:
     return mark.args[0] if mark else None
 
 
+def _lab_of(exercise_id: str) -> str:
+    return "lab " + exercise_id.partition(".")[0]
+
+
 def _title(item: pytest.Item) -> str:
     """A check's name for people: the first line of its docstring."""
     lines = (getattr(item.function, "__doc__", None) or item.name).strip().splitlines()
@@ -119,7 +125,7 @@ def student(request: pytest.FixtureRequest):
         yield fixture
         report = item.stash.get(REPORT, None)
         fixture.end()
-        if report is not None and config.getoption("--keep-traces") and not _is_stub(report):
+        if report is not None and config.getoption("--keep-traces") and fixture.steps and not _is_stub(report):
             _keep(config, item, fixture, report)
     finally:
         fixture.end()
@@ -155,8 +161,12 @@ def _keep(config: pytest.Config, item: pytest.Item, fixture, report: pytest.Test
 def pytest_pyfunc_call(pyfuncitem: pytest.Function):
     """Do not run a check whose result is known already; after one, let it see what came over the channel late."""
     judged = _exercise_id(pyfuncitem)
-    if judged in pyfuncitem.config.stash[OVER]:
-        raise pyfuncitem.config.stash[OVER][judged]
+    over = pyfuncitem.config.stash[OVER]
+    if judged in over:
+        raise over[judged]
+    if judged is not None and (first := over.get(_lab_of(judged))) is not None:
+        words = f"{judged} {_title(pyfuncitem)}: not run, because exercises.py does not load: see {first}"
+        raise Outcome(verdicts.FAILED, Feedback(words))
     result = yield
     fixture = pyfuncitem.funcargs.get("student")
     if judged is not None and fixture is not None:
@@ -198,6 +208,8 @@ def _judged(item: pytest.Item, call: pytest.CallInfo) -> tuple[str, str]:
     error = call.excinfo.value
     exercise_id = _exercise_id(item)
     if isinstance(error, Outcome):
+        if error.whole_lab:
+            item.config.stash[OVER].setdefault(_lab_of(exercise_id), exercise_id)
         if error.verdict in _ENDS_THE_EXERCISE:
             item.config.stash[OVER][exercise_id] = _repeated(error, exercise_id)
         return error.verdict, str(error.feedback)

@@ -27,6 +27,7 @@ CHANNEL_DESCRIPTOR = 250
 MAX_PROCESSES = 300
 MAX_FILE_BYTES = 64 * 1024 * 1024
 LARGEST_TRACE_FOR_NAMES = 2_000_000  # bytes; a loop that makes calls without end writes more than is read in time
+ENDLESS_LOOP = "an endless loop: it never waits for anything"
 SPIN_LOOKS = 5
 SPIN_LOOK_SECONDS = 0.01
 RAN_ON_SECONDS = 0.05
@@ -45,9 +46,11 @@ class RaisedException:
     line: int | None
     attribute_errno: int | None = None
     cause: str | None = None
+    source: str = ""
 
     def __str__(self) -> str:
         where = f" at line {self.line} of exercises.py" if self.line else ""
+        where += f": {self.source}" if self.source else ""
         return f"{self.type}{': ' if self.message else ''}{self.message}{where}"
 
 
@@ -214,6 +217,7 @@ class Student:
                 should="be a file that Python can load",
                 but=f"loading it raised {error}",
                 mistake="a mistake in the file itself: no exercise in it can be judged until it loads",
+                whole_lab=True,
             )
 
     # calls
@@ -345,7 +349,8 @@ class Student:
                 self._fail(verdicts.FAILED, should=should, but=f"it raised {error}", read=read)
             if self.remaining() <= 0:
                 said = but(audit) if callable(but) else but or audit.describe()
-                self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=mistake, read=read)
+                likely = ENDLESS_LOOP if self._spins() else mistake
+                self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=likely, read=read)
             time.sleep(UNTIL_EVERY_SECONDS)
 
     def trace(self):
@@ -422,12 +427,14 @@ class Student:
             said = but() if callable(but) else but
             self._fail(verdicts.FAILED, should=should, but=said, mistake=mistake, read=read)
 
-    def _fail(self, verdict: str, *, should="", but="", mistake="", read="") -> None:
+    def _fail(self, verdict: str, *, should="", but="", mistake="", read="", whole_lab: bool = False) -> None:
         handout = self.exercise.lab.handout
-        if verdict == verdicts.FAILED and not self._failing and self._tree is not None:
-            # A child that ran on explains more than whatever it caused; it may have come a moment too late.
+        if verdict in (verdicts.FAILED, verdicts.OUT_OF_TIME) and not self._failing and self._tree is not None:
+            # A child that ran on, or an exception, explains more than what it caused; it may come a moment too late.
             self._failing = True
-            self._peek(RAN_ON_SECONDS)
+            error = self._peek(RAN_ON_SECONDS)
+            if error is not None:
+                but, mistake = f"it raised {error}", ""
         raise Outcome(
             verdict,
             Feedback(
@@ -437,10 +444,21 @@ class Student:
                 but,
                 mistake,
                 f'{handout}, "{read}"' if read else handout,
-                f"make why EX={self.exercise.id}" if self.traced else "",
-                f"CHATLAB_SEED={self.seed} make check-{self.exercise.lab.number}",
+                f"make why EX={self.exercise.id}" if self.traced and self.steps else "",
+                f"CHATLAB_SEED={self.seed} make check-{self.exercise.id}",
+                self._last_words(),
             ),
+            whole_lab=whole_lab,
         )
+
+    def _last_words(self) -> str:
+        """The last line that the student's processes wrote to standard error, if any."""
+        try:
+            text = (self._folder / "err").read_bytes()[-4000:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return lines[-1][:200] if lines else ""
 
     def _plain(self, verdict: str, headline: str) -> None:
         raise Outcome(verdict, Feedback(headline))
@@ -470,7 +488,14 @@ class Student:
             return
         self._fail(verdicts.FAILED, should="return", but=f"it raised {error}", read=read)
 
-    def _ran_on(self, pid: int) -> None:
+    def _ran_on(self, pid: int, error: RaisedException | None) -> None:
+        if error is not None:
+            self._fail(
+                verdicts.FAILED,
+                should="keep its child inside: a child leaves by os._exit, whatever happens in it",
+                but=f"in its child, process {pid}, it was left by {error}",
+                mistake="a child that leaves its function by an exception: it runs on into its caller's code",
+            )
         self._fail(
             verdicts.FAILED,
             should="return once, in the process that called it",
@@ -538,7 +563,7 @@ class Student:
         if received is None:
             self._gone()
         if "ran_on" in received[0]:
-            self._ran_on(received[0]["ran_on"])
+            self._ran_on(received[0]["ran_on"], _exception(received[0]))
         return received
 
     def settle(self) -> None:
@@ -558,7 +583,7 @@ class Student:
             verdicts.OUT_OF_TIME,
             should=f"return within {seconds:g} s",
             but=audit.describe(),
-            mistake="an endless loop: it never waits for anything" if self._spins() else hangs,
+            mistake=ENDLESS_LOOP if self._spins() else hangs,
             read=read,
         )
 
@@ -659,6 +684,7 @@ def _exception(message: dict) -> RaisedException | None:
         entry["line"],
         entry.get("errno_attribute"),
         entry.get("context"),
+        entry.get("source", ""),
     )
 
 

@@ -28,11 +28,17 @@ class Feedback:
     read: str = ""
     look: str = ""
     seed: str = ""
+    said: str = ""
 
     def __str__(self) -> str:
         lines = [self.headline]
         lines += [f"  {number}. {step}" for number, step in enumerate(self.steps, start=1)]
-        for word, text in (("should", self.should), ("but", self.but), ("likely mistake:", self.mistake)):
+        for word, text in (
+            ("should", self.should),
+            ("but", self.but),
+            ("said", self.said),
+            ("likely mistake:", self.mistake),
+        ):
             if text:
                 lines.append(_indented(word, text))
         for word, text in (("read", self.read), ("look", self.look), ("again", self.seed)):
@@ -47,10 +53,14 @@ def _indented(word: str, text: str) -> str:
 
 
 class Outcome(AssertionError):
-    """Raised in a check that does not pass. verdict is one of this module's constants."""
+    """Raised in a check that does not pass. verdict is one of this module's constants.
 
-    def __init__(self, verdict: str, feedback: Feedback):
+    whole_lab: every other exercise of the lab would end in the same way, since its file does not load.
+    """
+
+    def __init__(self, verdict: str, feedback: Feedback, *, whole_lab: bool = False):
         super().__init__(str(feedback))
+        self.whole_lab = whole_lab
         self.verdict = verdict
         self.feedback = feedback
 

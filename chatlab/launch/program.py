@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import sys
@@ -56,11 +55,9 @@ class Program:
         self.name = path.name
         self.timeout = timeout * scale()
         self._ended = False
-        self._folder = Path(tempfile.mkdtemp(prefix="chatlab-"))
-        # Also when the caller never reaches the end of the block, at the interpreter's exit.
-        self._finalizer = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._folder: Path | None = None
         self._sampler = None
-        self._trace_file: Path | None = None
+        self._trace_file: int | None = None
         argv = [sys.executable, str(path)] if path.suffix == ".py" else [str(path)]
         argv += [str(argument) for argument in args]
         prefix = self._strace_prefix(trace)
@@ -77,12 +74,17 @@ class Program:
         from chatlab.trace import strace
 
         extra = trace.split() if isinstance(trace, str) else []
-        prefix = strace.command(self._folder / "strace", extra=extra)
+        folder = Path(tempfile.mkdtemp(prefix="chatlab-"))
+        prefix = strace.command(folder / "strace", extra=extra)
         if prefix is None:
+            folder.rmdir()
             if extra:
                 raise LaunchError(f"{self.name}: {trace} needs strace: install it (make doctor says how)")
             return []
-        self._trace_file = self._folder / "strace"
+        # The supervisor removes the folder with the tree, whatever becomes of us; the open file stays readable.
+        self._folder = folder
+        self._trace_file = os.open(folder / "strace", os.O_CREAT | os.O_RDONLY, 0o600)
+        weakref.finalize(self, os.close, self._trace_file)
         return list(prefix)
 
     def _start(self, argv, env, cwd, stdin, stdout, *, traced: bool) -> None:
@@ -97,6 +99,7 @@ class Program:
                 cwd=cwd,
                 descriptors={0: in_read, 1: target, 2: err_write},
                 tracer="strace" if traced else None,
+                remove=self._folder,
             )
         finally:
             for descriptor in (out_write, err_write, in_read):
@@ -149,7 +152,7 @@ class Program:
         from chatlab.trace import Trace
 
         if self._trace_file is not None:
-            return Trace.read(self._trace_file)
+            return Trace.read(f"/proc/self/fd/{self._trace_file}")
         if self._sampler is not None:
             return self._sampler.trace()
         raise LaunchError(f"{self.name} is not traced: start it with trace=True")

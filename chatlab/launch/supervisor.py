@@ -12,7 +12,7 @@ because the asking process closed it or died in whatever way, it ends the tree: 
 
 The specification: `argv`, `env`, `cwd`; `descriptors` (number in the program to number here); `limits` (name of an
 RLIMIT to a number); `max_processes` (or null); `tracer` (a program's name, such as strace, left out of audits); `decoy`
-(true for code that may turn on its parent: a process in between takes the blow).
+(true for code that may turn on its parent: a process in between takes the blow); `remove` (a folder, or null).
 
 Commands: {"do": "audit"}, {"do": "signal", "signal": 15}, {"do": "end", "grace": seconds}.
 Events: started (pid), exited (pid, status as waitpid(2) gives it), idle (no process is left), too_many (limit),
@@ -68,6 +68,10 @@ class Supervisor:
             self._serve(wake)
         finally:
             self._end_tree()
+            if self.specification.get("remove"):
+                import shutil  # only now: it would cost a few milliseconds at every start
+
+                shutil.rmtree(self.specification["remove"], ignore_errors=True)
 
     # the loop
 

@@ -24,7 +24,8 @@ class Tree:
     Arguments: argv of the program; env, its whole environment; cwd; descriptors, number in the program to a descriptor
     here (the caller keeps its own); limits, names of RLIMITs to numbers; max_processes, after which everything is
     ended; tracer, the name of a program to leave out of audits; prefix, an argv put before the supervisor's (bwrap);
-    decoy, whether a process of no importance stands between supervisor and program, which may turn on its parent.
+    decoy, whether a process of no importance stands between supervisor and program, which may turn on its parent;
+    remove, a folder that goes with the tree.
     Nothing of the tree outlives the object's owner: the supervisor ends it when the socket between them ends.
     """
 
@@ -40,6 +41,7 @@ class Tree:
         tracer: str | None = None,
         prefix: Sequence[str] = (),
         decoy: bool = False,
+        remove: Path | None = None,
     ):
         control, theirs = socket.socketpair()
         specification = {
@@ -51,6 +53,7 @@ class Tree:
             "max_processes": max_processes,
             "tracer": tracer,
             "decoy": decoy,
+            "remove": None if remove is None else str(remove),
         }
         command = [*prefix, sys.executable, "-I", "-S", "-B", str(SUPERVISOR), str(theirs.fileno())]
         # A session of its own: ^C in a terminal and an interrupted kernel are the owner's affair.

@@ -57,13 +57,15 @@ pytestmark = pytest.mark.exercise("{id}")
 """
 
 
-def make(folder: Path, checks: str, *, code: str = STUBS, second_checks: str = "", deadline: float = 3.0) -> Path:
+def make(
+    folder: Path, checks: str, *, code: str | bytes = STUBS, second_checks: str = "", deadline: float = 3.0
+) -> Path:
     """A course in `folder`: the source `checks` judges exercise 1.1, labs/ holds `code`. Returns folder."""
     (folder / "labs" / "01_mini").mkdir(parents=True)
     (folder / "tests" / "exercises").mkdir(parents=True)
     (folder / "course.toml").write_text(MANIFEST.format(deadline=deadline))
     (folder / "pyproject.toml").write_text(PYPROJECT)
-    (folder / "labs" / "01_mini" / "exercises.py").write_text(code)
+    (folder / "labs" / "01_mini" / "exercises.py").write_bytes(code if isinstance(code, bytes) else code.encode())
     (folder / "labs" / "01_mini" / "README.md").write_text("# mini\n")
     second = second_checks or 'def test_other(student):\n    """Other works."""\n    student.call("other")\n'
     (folder / "tests" / "exercises" / "test_1_1_first.py").write_text(JUDGE.format(id="1.1", body=checks))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chatlab.course import CourseError
 from chatlab.judge import contain, run, verdicts
 from tests.kit import mini_course
 from tests.kit.waiting import alive, until
@@ -72,9 +73,19 @@ MISTAKES = {
     ),
     "ran on": ("os.fork()\n    return n", "failed", "a child that runs on into its caller's code"),
     "ran on by exception": (
-        "if os.fork() == 0: raise ValueError('lost')\n    os.wait()\n    return -1",
+        "if os.fork() == 0: raise ValueError('lost')\n    os.wait()\n    return n",
         "failed",
-        "likely mistake: hard-coded",
+        "it was left by ValueError: lost at line 4",
+    ),
+    "child leaves by sys.exit": (
+        "if os.fork() == 0: sys.exit(3)\n    os.wait()\n    return n",
+        "failed",
+        "a child that leaves its function by an exception",
+    ),
+    "last words": (
+        "print('what I saw', file=sys.stderr)\n    return 7",
+        "failed",
+        "said    what I saw",
     ),
     "orphan": (
         "read, write = os.pipe()\n    pid = os.fork()\n    if pid == 0:\n        os.close(read)\n        os.setsid()\n"
@@ -174,12 +185,51 @@ def test_a_fork_bomb_is_ended(judged):
         ("while True: pass\n", "out of time", "an endless loop"),
         ("", "failed", "there is no work"),
         ("x = '\0'\n", "failed", "null bytes"),
+        (b"# \xff\n\ndef work(n): return n\n", "failed", "SyntaxError: the file is not UTF-8 at line 1"),
+        ("x = (\n", "failed", "SyntaxError: '(' was never closed at line 1 of exercises.py: x = ("),
     ],
 )
 def test_a_file_that_does_not_load(judged, code, verdict, says):
     found = judged(code, deadline=1.5 if verdict == "out of time" else 5)
     assert found.verdict == verdict
     assert says in found.feedback
+
+
+def test_a_file_that_does_not_load_is_told_once(tmp_path):
+    mini_course.make(tmp_path, RETURNS, code="def work(n:\n")
+    first, second = run("labs", root=tmp_path)
+    assert "SyntaxError" in first.feedback
+    assert second.feedback == "1.2 other works: not run, because exercises.py does not load: see 1.1"
+    assert (second.verdict, second.points) == ("failed", 0)
+
+
+def test_an_early_exception_is_told_before_what_it_caused(judged):
+    checks = """
+def test_server(student):
+    pending = student.start("work", 1)
+    student.until(lambda audit: pending.done or audit.children, should="make a child")
+    student.should(student.audit().children, should="have a child", but="it has none", mistake="something else")
+"""
+    feedback = judged("import os\ndef work(n): os.frok()\n", checks).feedback
+    assert "it raised AttributeError: module 'os' has no attribute 'frok'" in feedback
+    assert "something else" not in feedback
+
+
+def test_an_endless_loop_while_something_is_waited_for(judged):
+    checks = """
+def test_server(student):
+    student.start("work", 1)
+    student.until(lambda audit: audit.children, should="make a child", mistake="something else")
+"""
+    feedback = judged("def work(n):\n    while True: pass\n", checks, deadline=1.5).feedback
+    assert "likely mistake: an endless loop" in feedback
+
+
+def test_a_seed_that_is_no_number_is_one_line(tmp_path, monkeypatch):
+    mini_course.make(tmp_path, RETURNS)
+    monkeypatch.setenv("CHATLAB_SEED", "abc")
+    with pytest.raises(CourseError, match="CHATLAB_SEED is 'abc': set it to a whole number"):
+        run("labs", root=tmp_path)
 
 
 def test_the_feedback_has_its_form(judged):
@@ -518,7 +568,8 @@ def work():
     print("once", flush=True)
     print("twice")
     if os.fork() == 0:
-        sys.exit(0)
+        sys.stdout.flush()
+        os._exit(0)
     os.wait()
 """
     assert judged(code, checks).feedback == ""

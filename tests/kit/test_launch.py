@@ -1,9 +1,11 @@
 """launch and run: readiness, output, and nothing left behind, over real programs."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
@@ -204,3 +206,12 @@ def test_stop_is_quick_when_the_program_has_ended(program):
     started.stop()
     started.stop()
     assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.skipif(shutil.which("strace") is None and "CI" not in os.environ, reason="strace is not installed")
+def test_a_trace_leaves_no_file_and_stays_readable(program, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    done = run(program("import os\nos.wait() if os.fork() else os._exit(3)"), trace=True)
+    assert sorted(process.status for process in done.trace.processes) == [0, 3]
+    assert not list((tmp_path / "temporary").iterdir())
