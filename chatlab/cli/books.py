@@ -35,8 +35,12 @@ def notebook(
     _install_kernelspec()
     # From the course's root, so that the exercises can be opened beside the notebooks.
     command = [sys.executable, "-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks"]
+    # Of its log only the address is of use to a student, and problems.
+    command += ["--log-level=ERROR", "--LabApp.log_level=ERROR"]
     command += [*(["--allow-root"] if os.geteuid() == 0 else []), *(options or [])]
     os.chdir(root)
+    say("JupyterLab starts in your browser; without one, open the address below. Control-C, twice, ends it.")
+    sys.stdout.flush()
     os.execv(command[0], command)
 
 

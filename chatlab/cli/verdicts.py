@@ -1,5 +1,6 @@
 """Verdicts as a person reads them: said as they come, remembered, and seen as progress through the course."""
 
+import os
 from pathlib import Path
 
 from chatlab.cli.say import Failure, complain, console, say, short
@@ -44,7 +45,7 @@ def judge_and_say(course: Course, work: Path, exercises: tuple[Exercise, ...]) -
             work,
             [exercise.id for exercise in exercises],
             on_verdict=heard,
-            keep_traces=kept_folder(course.root) if own else None,
+            keep_traces=_writable(kept_folder(course.root)) if own else None,
             root=course.root,
         )
     for verdict in verdicts:
@@ -52,6 +53,12 @@ def judge_and_say(course: Course, work: Path, exercises: tuple[Exercise, ...]) -
             say()
             say(verdict.feedback.rstrip())
     return verdicts
+
+
+def _writable(folder: Path) -> Path | None:
+    """The folder, or None where it cannot be made and filled, as in a read-only checkout."""
+    nearest = next(place for place in (folder, *folder.parents) if place.exists())
+    return folder if os.access(nearest, os.W_OK) else None
 
 
 def say_progress(course: Course) -> None:
