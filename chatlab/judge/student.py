@@ -349,8 +349,7 @@ class Student:
                 self._fail(verdicts.FAILED, should=should, but=f"it raised {error}", read=read)
             if self.remaining() <= 0:
                 said = but(audit) if callable(but) else but or audit.describe()
-                likely = ENDLESS_LOOP if self._spins() else mistake
-                self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=likely, read=read)
+                self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=self._or_loop(mistake), read=read)
             time.sleep(UNTIL_EVERY_SECONDS)
 
     def trace(self):
@@ -583,9 +582,15 @@ class Student:
             verdicts.OUT_OF_TIME,
             should=f"return within {seconds:g} s",
             but=audit.describe(),
-            mistake=ENDLESS_LOOP if self._spins() else hangs,
+            mistake=self._or_loop(hangs),
             read=read,
         )
+
+    def _or_loop(self, mistake: str) -> str:
+        """The likely mistake when time is up: with the endless loop before it when the process never sleeps."""
+        if not self._spins():
+            return mistake
+        return f"{ENDLESS_LOOP}, or {mistake}" if mistake else ENDLESS_LOOP
 
     def _spins(self) -> bool:
         """Whether the student's process runs each time that it is looked at: a process that waits sleeps at most."""
