@@ -52,9 +52,18 @@ def wait_until_all_run(student, codes, pending) -> None:
         living(audit) >= len(codes),
         should=words,
         but=f"{living(audit)} live, and {'the call has ended' if pending.done else audit.describe([audit.student])}",
-        mistake="a gate that is not read: the child leaves at once" if pending.done else mistake,
+        mistake=why_ended_early(audit) if pending.done else mistake,
         read="Zombies",
     )
+
+
+def why_ended_early(audit) -> str:
+    """The likely mistake of a call that has ended while the gates were shut."""
+    if audit.zombies:
+        return "the call has ended before its children: gates that are not read, and children that nobody waits for"
+    if audit.children:
+        return "the call has ended before its children: a return inside the loop that starts them"
+    return "the call has ended before its children: no fork, or gates that are not read"
 
 
 def wait_until_gone(student, left: int) -> None:
@@ -69,7 +78,8 @@ def wait_until_gone(student, left: int) -> None:
         looks.append(living(audit) <= left and waits(audit))
         return looks[-2:] == [True, True] or (living(audit) <= left and (left == 0 or len(looks) > 50))
 
-    student.until(seen, should=f"have {left} children left now", mistake="a gate that is not read", read="Zombies")
+    mistake = "a child that reads another gate than its own, or does not leave afterwards"
+    student.until(seen, should=f"have {left} children left now", mistake=mistake, read="Zombies")
 
 
 def living(audit) -> int:
@@ -108,11 +118,12 @@ def test_every_child_is_reaped(student):
     """Every child is reaped."""
     codes = some_codes(student, 5)
     call = spawn(student, codes)
+    none_reaped = len(call.audit.children) == len(codes)
     student.should(
         not call.audit.children,
         should="leave no child behind",
         but=lambda: call.audit.describe(call.audit.children),
-        mistake="one waitpid for many children",
+        mistake="children that nobody waits for" if none_reaped else "one waitpid for many children",
         read="Zombies",
     )
 

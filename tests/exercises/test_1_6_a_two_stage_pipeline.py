@@ -6,6 +6,7 @@ pytestmark = pytest.mark.exercise("1.6")
 
 PIPES = "Pipelines"
 COPY_LEFT = "a writing end that is still open somewhere: the reader never sees end of file"
+NOT_FOUND = "status 127, a program that was not found: is it looked for along the PATH, and is it on this machine?"
 SECONDS = 1.5
 
 
@@ -15,8 +16,18 @@ def pipeline(student, first, second, *, hangs: str = COPY_LEFT):
     return student.call("run_pipeline", first, second, step=step, hangs=hangs, timeout=SECONDS, read=PIPES)
 
 
+def statuses_of(call):
+    return tuple(call.value) if isinstance(call.value, list | tuple) else call.value
+
+
+def not_found(call) -> bool:
+    return isinstance(call.value, list | tuple) and 127 in call.value
+
+
 def ends_with(student, call, statuses: tuple[int, int], mistake: str) -> None:
-    found = tuple(call.value) if isinstance(call.value, list | tuple) else call.value
+    found = statuses_of(call)
+    if not_found(call) and 127 not in statuses:
+        mistake = NOT_FOUND
     student.should(
         found == statuses, should=f"return {statuses}", but=f"it returned {found!r}", mistake=mistake, read=PIPES
     )
@@ -28,7 +39,7 @@ def prints(student, call, text: str, mistake: str) -> None:
         said == text,
         should=f"print {text[:60]!r}",
         but=f"it printed {said[:60]!r}",
-        mistake=mistake,
+        mistake=NOT_FOUND if not_found(call) else mistake,
         read=PIPES,
     )
 
@@ -66,7 +77,7 @@ def test_both_statuses_are_returned(student):
     # The second ends first, and the first afterwards, when it sees that: so the order of ends is known.
     call = pipeline(student, ["sh", "-c", f"trap '' PIPE; while echo x; do :; done 2>/dev/null; exit {first}"],
                     ["sh", "-c", f"exit {second}"])  # fmt: skip
-    found = tuple(call.value) if isinstance(call.value, list | tuple) else call.value
+    found = statuses_of(call)
     mistake = "statuses in the order in which the programs ended" if found == (second, first) else "one status lost"
     ends_with(student, call, (first, second), mistake)
 
@@ -79,7 +90,7 @@ def test_a_program_that_is_not_found(student, place):
     there = ["sh", "-c", f"cat > /dev/null; exit {code}" if place == "first" else f"exit {code}"]
     first, second = (missing, there) if place == "first" else (there, missing)
     call = pipeline(student, first, second)
-    mistake = "an exception of exec that leads the child back into the code of its parent: leave by os._exit(127)"
+    mistake = "another status than 127, a shell's word for a program that cannot be found: leave by os._exit(127)"
     ends_with(student, call, (127, code) if place == "first" else (code, 127), mistake)
 
 

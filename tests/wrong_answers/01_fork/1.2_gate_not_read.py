@@ -1,7 +1,7 @@
 """The children do not wait at their gates.
 
 check: test_all_children_run_together
-says: a gate that is not read
+says: the call has ended before its children
 """
 
 

@@ -1,7 +1,7 @@
 """`except Exception` lets SystemExit and KeyboardInterrupt pass.
 
 check: test_an_exception_stays_in_the_child
-says: `except Exception`, which lets SystemExit and KeyboardInterrupt pass
+says: by an exception
 """
 
 

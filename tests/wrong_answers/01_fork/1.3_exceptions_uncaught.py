@@ -1,7 +1,7 @@
 """An exception in the work leads the child out of the function.
 
 check: test_an_exception_stays_in_the_child
-says: a child that does not catch what the work raises
+says: by an exception
 """
 
 

@@ -1,7 +1,7 @@
 """The child leaves by sys.exit.
 
 check: test_nothing_of_the_callers_runs_in_the_child
-says: only os._exit leaves at once
+says: by an exception
 """
 
 

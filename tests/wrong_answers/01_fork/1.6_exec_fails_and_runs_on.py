@@ -1,7 +1,7 @@
 """A child whose exec fails runs on.
 
 check: test_a_program_that_is_not_found
-says: an exception of exec that leads the child back
+says: by an exception
 """
 
 

@@ -1,7 +1,7 @@
 """It does not look for end of file, and asks again for ever.
 
 check: test_the_end_comes_early
-says: end of file not looked for
+says: see end of file, where recv gives b'' at once
 """
 
 
