@@ -20,6 +20,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from fork_server import run_program
+
 LAB = Path(__file__).resolve().parent
 NOBODY = 65534  # an ordinary user: RLIMIT_NPROC does not bind root
 
@@ -285,4 +287,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -9,12 +9,14 @@ fork(2), pidfd_open(2), proc_pid_fd(5).
 """
 
 import argparse
+import errno
 import os
 import resource
 import select
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from typing import NoReturn
 
 RECEIVE_BYTES = 65536
@@ -274,5 +276,25 @@ def main(server_class: type[ForkServer] = ForkServer) -> None:
     server_class(listener, options.max_clients, options.explain).serve()
 
 
+def run_program(main: Callable[[], object]) -> None:
+    """Run a program, and end it with status 1 when standard output takes nothing more: write(2), section ERRORS.
+
+    A reader that has gone (EPIPE) needs no words. Anything else, such as a full disk, is told in one line, by the
+    program alone: a child that comes out of `main` by the same error leaves in silence.
+    """
+    program = os.getpid()
+    if sys.stdout is None:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: standard output is closed")
+    try:
+        try:
+            main()
+        finally:
+            sys.stdout.flush()  # the interpreter would do it after the last `except`
+    except OSError as error:
+        if error.errno != errno.EPIPE and os.getpid() == program:
+            log(f"{os.path.basename(sys.argv[0])}: cannot go on: {error.strerror}")
+        os._exit(1)  # an ordinary exit would flush again, and fail again
+
+
 if __name__ == "__main__":
-    main()
+    run_program(main)

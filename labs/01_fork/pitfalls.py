@@ -10,7 +10,7 @@ import threading
 
 import fork_server
 from fork_demo import ForkDemo
-from fork_server import ForkServer
+from fork_server import ForkServer, run_program
 
 
 class PrintedTwice(ForkDemo):
@@ -132,4 +132,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -15,7 +15,7 @@ import select
 import signal
 import sys
 
-from socketpair_demo import BULK_BYTES, SocketpairDemo, say
+from socketpair_demo import BULK_BYTES, SocketpairDemo, end_children, run_program, say
 
 PATIENCE_SECONDS = 0.5
 
@@ -105,17 +105,25 @@ def run(pitfall):
         try:
             getattr(pitfall(), pitfall.part)()
         except OSError as error:
+            end_children()
             say(f"   parent: {type(error).__name__}: {error}")
         finally:
             os._exit(0)
-    for member, status in watch(pid).items():
-        who = "parent" if member == pid else "child"
-        say(f"   watchdog: nothing has moved for {PATIENCE_SECONDS:g} s; the {who} {doing(member, status)}")
+    try:
+        for member, status in watch(pid).items():
+            who = "parent" if member == pid else "child"
+            say(f"   watchdog: nothing has moved for {PATIENCE_SECONDS:g} s; the {who} {doing(member, status)}")
+    finally:
+        end_family(pid)
+    say(inspect.getdoc(pitfall).rstrip())
+
+
+def end_family(pid):
+    """End a process and its children, and reap it."""
     for member in family(pid):
         with contextlib.suppress(ProcessLookupError):  # its parent died first, and init has reaped it
             os.kill(member, signal.SIGKILL)
     os.waitpid(pid, 0)
-    say(inspect.getdoc(pitfall).rstrip())
 
 
 def watch(pid):
@@ -165,4 +173,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_program(main, sys.argv[1:])

@@ -11,9 +11,12 @@ import errno
 import fcntl
 import os
 import select
+import signal
 import socket
+import sys
 
 BULK_BYTES = 1 << 20  # more than the buffers of a pair hold
+CHILDREN = set()  # pids of children that are not yet reaped
 
 
 def say(line):
@@ -25,6 +28,7 @@ def start(task, *args):
     """Fork a child that runs task(*args) and leaves by os._exit, status 0, or 1 for an OSError. Returns its pid."""
     pid = os.fork()
     if pid:
+        CHILDREN.add(pid)
         return pid
     status = 1
     try:
@@ -38,7 +42,34 @@ def start(task, *args):
 
 def reap(pid):
     """Wait for a child: its exit status, or minus the signal's number."""
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    status = os.waitpid(pid, 0)[1]
+    CHILDREN.discard(pid)
+    return os.waitstatus_to_exitcode(status)
+
+
+def end_children():
+    """End the children that would wait for ever once this process has gone: they hold copies of both ends."""
+    for pid in CHILDREN:
+        os.kill(pid, signal.SIGKILL)
+
+
+def run_program(main, *arguments):
+    """Run a program, and end it with status 1 when standard output takes nothing more: write(2), section ERRORS.
+
+    A reader that has gone (EPIPE) needs no words; anything else, such as a full disk, is told in one line.
+    """
+    if sys.stdout is None:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: standard output is closed")
+    try:
+        try:
+            main(*arguments)
+        finally:
+            sys.stdout.flush()  # the interpreter would do it after the last `except`
+    except OSError as error:
+        end_children()
+        if error.errno != errno.EPIPE:
+            os.write(2, f"{os.path.basename(sys.argv[0])}: cannot go on: {error.strerror}\n".encode())
+        os._exit(1)  # an ordinary exit would flush again, and fail again
 
 
 def meet(end):
@@ -237,4 +268,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

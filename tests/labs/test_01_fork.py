@@ -12,6 +12,7 @@ import pytest
 
 from chatlab import procfs
 from chatlab.launch import LaunchError, launch, run
+from tests.labs import output
 
 DEMO = "labs/01_fork/fork_demo.py"
 SERVER = "labs/01_fork/fork_server.py"
@@ -368,3 +369,33 @@ def test_pitfall_port_stays_taken():
         server.connect().close()  # the kernel completes it, and nobody will ever accept it
         with pytest.raises(LaunchError, match="Address already in use"):
             launch(SERVER, "--port", str(server.port))
+
+
+# standard output that is gone or full
+
+DEMO_PARTS = ["fork", "order", "buffer", "zombies", "connection", "failure"]
+TOLD = ["printed-twice", "too-many-processes", "zombies-remain", "child-hangs"]
+
+
+@pytest.mark.parametrize(
+    "program", [(DEMO,), (DEMO, "-h"), (PITFALLS,), *[(PITFALLS, name) for name in TOLD], (SERVER, "--port", "0")]
+)
+def test_output_that_is_full_is_one_line(program):
+    assert output.onto_a_full_disk(*program) == (1, output.no_space(program[0]))
+
+
+@pytest.mark.parametrize(
+    "program", [(DEMO,), *[(DEMO, "--part", part) for part in DEMO_PARTS], *[(PITFALLS, name) for name in TOLD]]
+)
+def test_a_reader_that_has_gone_is_silence_and_nobody_is_left(program):
+    assert output.to_a_reader_of(0, *program) == (1, "")
+
+
+@pytest.mark.parametrize("program", [(PITFALLS,), (SERVER, "--port", "0")])
+def test_a_list_and_a_server_whose_reader_has_gone(program):
+    assert output.to_a_reader_of(0, *program) == (1, "")
+
+
+@pytest.mark.parametrize("program", [DEMO, PITFALLS, SERVER])
+def test_output_that_is_closed_is_one_line(program):
+    assert output.closed(program) == (1, output.is_closed(program))

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from chatlab.launch import run
+from tests.labs import output
 
 DEMO = "labs/02_socketpair/socketpair_demo.py"
 PITFALLS = "labs/02_socketpair/pitfalls.py"
@@ -32,6 +33,38 @@ def spoilt():
 def without_numbers(text):
     """Output with the numbers that the kernel chooses anew left out."""
     return re.sub(r"\[\d+\]", "[…]", text)
+
+
+# standard output that is gone or full
+
+
+@pytest.mark.parametrize("program", [(DEMO,), (DEMO, "-h"), (PITFALLS,), *[(PITFALLS, name) for name in NAMES]])
+def test_output_that_is_full_is_one_line(program):
+    assert output.onto_a_full_disk(*program) == (1, output.no_space(program[0]))
+
+
+each_program = pytest.mark.parametrize(
+    "program",
+    [(DEMO,), *[(DEMO, "--part", part) for part in PARTS], (PITFALLS,), *[(PITFALLS, name) for name in NAMES]],
+    ids=lambda program: " ".join(program[1:]),
+)
+
+
+@each_program
+def test_a_reader_that_has_gone_is_silence_and_nobody_is_left(program):
+    assert output.to_a_reader_of(0, *program) == (1, "")
+
+
+@each_program
+def test_a_reader_that_goes_after_the_first_byte_is_silence_and_nobody_is_left(program):
+    status, errors = output.to_a_reader_of(1, *program)
+    assert errors == ""
+    assert status in (0, 1), "0 when all was written before the reader had gone"
+
+
+@pytest.mark.parametrize("program", [DEMO, PITFALLS])
+def test_output_that_is_closed_is_one_line(program):
+    assert output.closed(program) == (1, output.is_closed(program))
 
 
 # the demo
