@@ -18,6 +18,9 @@ from chatlab.trace import Trace
 STEP_SECONDS = 30.0
 CAPTION = "bold"
 COMMAND = "cyan"
+SAMPLED = (
+    "Each time is that of a look: what was open between two looks only, as a copy closed right after fork, is missing"
+)
 WITHOUT_STRACE = "strace is missing: this table is sampled from /proc, and misses what is short (make doctor: the cure)"
 
 
@@ -40,7 +43,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced scene and its table. kinds: of the descriptors in it; after: what the table shows, in words."""
+    """A traced scene and its table. kinds: of the descriptors in it; after: what an exact table shows, in words."""
 
     caption: str
     scene: Callable[[], Scene]
@@ -97,4 +100,4 @@ def _play_traced(step: Traced, say: Callable) -> None:
     for line in lines or ["(nothing lived long enough to be seen)"]:
         say(line)
     if lines:
-        say(step.after)
+        say(step.after if scene.trace.exact else SAMPLED)
