@@ -34,23 +34,25 @@ def descriptor_timeline(
     kinds: Collection[str] | None = None,
     names: Mapping[int, str] | None = None,
     title: str = "Descriptors, from open to close",
+    first: float | None = None,
+    most: int = MOST_ROWS,
 ) -> Axes:
     """A row per process and descriptor number, a bar from open to close with the descriptor's name.
 
     kinds: only these kinds. By default all but "other", and without the files that were read while a program started
     (see `Trace.quiet`). names: pid → label. A number used again for something else is a new bar, in a row of its own
     where names would collide. Standard streams that nobody touched share a row. An arrow at the right: still open at
-    the trace's end. At most MOST_ROWS rows are drawn; a note says how many were not.
+    the trace's end. first: s, where the time axis begins; by default a little before something opens. At most so many
+    rows are drawn; a note says how many were not.
 
     The Axes' `chatlab_rows`: a dictionary for each descriptor drawn (pid, fd, kind, name, opened and closed in s, how,
     row from 0 at the top), in time order; its bar's gid is "PID:FD:OPENED", OPENED in whole microseconds.
     """
     shown = _shown(trace, kinds)
-    first, last = _window(trace, shown)
+    first, last = _window(trace, shown, first)
     groups = _groups(trace, shown, (last - first) / _AXES_INCHES, style.process_labels(trace, names))
-    count = sum(len(group.rows) + 1 for group in groups)
-    ax = style.axes(ax, 1.2 + _ROW_INCHES * max(min(count, MOST_ROWS + 1), 3))
-    drawing = _Drawing(ax, first, last, trace.end)
+    ax = style.axes(ax, _inches(groups, most))
+    drawing = _Drawing(ax, first, last, trace.end, most)
     for group in groups:
         drawing.group(group)
     drawing.finish()
@@ -63,22 +65,33 @@ def descriptor_timeline(
     return ax
 
 
+def height(trace: Trace) -> float:
+    """Inches that the timeline of a trace wants."""
+    shown = _shown(trace, None)
+    first, last = _window(trace, shown, trace.begin)
+    return _inches(_groups(trace, shown, (last - first) / _AXES_INCHES, style.process_labels(trace)), MOST_ROWS)
+
+
+def _inches(groups: list[_Group], most: int) -> float:
+    return 1.2 + _ROW_INCHES * max(min(sum(len(group.rows) + 1 for group in groups), most + 1), 3)
+
+
 def _shown(trace: Trace, kinds: Collection[str] | None) -> list[Descriptor]:
     if kinds is not None:
         return [record for record in trace.descriptors if record.kind in kinds]
     return [record for record in trace.quiet().descriptors if record.kind != "other"]
 
 
-def _window(trace: Trace, shown: list[Descriptor]) -> tuple[float, float]:
+def _window(trace: Trace, shown: list[Descriptor], first: float | None) -> tuple[float, float]:
     """The stretch of time in which something opens or closes, and room for the last names.
 
     A start-up before it says nothing.
     """
-    opened = [record.opened for record in shown if record.how != "at-start" and record.opened > trace.begin]
-    first = min(opened, default=trace.begin)
+    if first is None:
+        opened = [record.opened for record in shown if record.how != "at-start" and record.opened > trace.begin]
+        first = min(opened, default=trace.begin)
+        first = max(first - (trace.end - first) * 0.04, trace.begin)
     span = (trace.end - first) or 0.001
-    first = max(first - span * 0.04, trace.begin)
-    span = max(span, trace.end - first)
     for record in shown:
         # A name as wide as a part of the figure leaves its bar the rest to begin in.
         part = (style.text_width(record.name) + 0.25) / _AXES_INCHES
@@ -168,8 +181,9 @@ def _continues(before: Descriptor, record: Descriptor) -> bool:
 class _Drawing:
     """Bars, names and marks on the Axes. rows: what was drawn; kinds: those with a bar of their own."""
 
-    def __init__(self, ax: Axes, first: float, last: float, end: float):
+    def __init__(self, ax: Axes, first: float, last: float, end: float, most: int):
         self._ax = ax
+        self._most = most
         self._unit = style.unit(last - first)
         self._first, self._last, self._end = first, last, end
         self._y = 0
@@ -180,11 +194,11 @@ class _Drawing:
 
     def group(self, group: _Group) -> None:
         """A process: its heading, then its rows."""
-        if self._y >= MOST_ROWS:
+        if self._y >= self._most:
             self.left_out += len(group.rows)
             return
         self._heading(group)
-        drawn = group.rows[: max(MOST_ROWS - self._y, 0)]
+        drawn = group.rows[: max(self._most - self._y, 0)]
         self.left_out += len(group.rows) - len(drawn)
         for row in drawn:
             for bar in row.bars:

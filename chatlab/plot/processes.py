@@ -20,19 +20,20 @@ def process_tree(
     ax: Axes | None = None,
     names: Mapping[int, str] | None = None,
     title: str = "Processes, from fork to the parent's wait",
+    first: float | None = None,
 ) -> Axes:
     """A lane per process: from fork to exit, then, as a zombie, until a wait call reaps it.
 
-    Execs and signals are marked on the way. names: pid → label. At most MOST_LANES lanes are drawn; a note says how
-    many were not.
+    Execs and signals are marked on the way. names: pid → label. first: s, where the time axis begins; by default a
+    little before the first fork. At most MOST_LANES lanes are drawn; a note says how many were not.
 
     The Axes' `chatlab_rows`: a dictionary for each lane (pid, parent, start, end, reaped in s, status, signal, zombie
     in s or None, signals: the names in order, lane); each life's line has the gid "PID", each zombie's "PID:zombie".
     """
     lanes = _lanes(trace)
     shown = lanes[:MOST_LANES]
-    first, last = _window(trace)
-    ax = style.axes(ax, 1.4 + _LANE_INCHES * max(len(shown), 2))
+    first, last = _window(trace, first)
+    ax = style.axes(ax, height(trace))
     drawing = _Drawing(ax, trace, first, last, {process.pid: lane for lane, process in enumerate(shown)})
     labels = style.process_labels(trace, names)
     for process in shown:
@@ -40,6 +41,11 @@ def process_tree(
     style.title(ax, title, trace)
     _finish(ax, drawing, [labels[process.pid] for process in shown], len(lanes) - len(shown))
     return ax
+
+
+def height(trace: Trace) -> float:
+    """Inches that the tree of a trace wants."""
+    return 1.4 + _LANE_INCHES * min(max(len(trace.processes), 2), MOST_LANES)
 
 
 def _lanes(trace: Trace) -> list[Process]:
@@ -57,12 +63,12 @@ def _lanes(trace: Trace) -> list[Process]:
     return ordered
 
 
-def _window(trace: Trace) -> tuple[float, float]:
+def _window(trace: Trace, first: float | None) -> tuple[float, float]:
     """From a little before the first fork: what a program does while it starts says nothing here."""
     forks = [process.start for process in trace.processes if process.parent is not None and process.start > trace.begin]
-    first = min(forks, default=trace.begin)
-    pad = (trace.end - first) * 0.06 or 0.001
-    return max(first - pad, trace.begin), trace.end + pad
+    begin = min(forks, default=trace.begin) if first is None else first
+    pad = (trace.end - begin) * 0.06 or 0.001
+    return max(begin - pad, trace.begin) if first is None else first, trace.end + pad
 
 
 @dataclass

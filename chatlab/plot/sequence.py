@@ -6,6 +6,7 @@ import bisect
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from chatlab.trace.records import Call, Message, Process, Trace
 MOST_MESSAGES = 60
 _UNIT_INCHES = 0.3
 _PART = 0.7
+_FEW = 3
 # The key of the lane of whoever is not traced; every other lane's is a pid.
 _OUTSIDE = -1
 
@@ -36,34 +38,54 @@ def sequence_chart(
     ax: Axes | None = None,
     names: Mapping[int | None, str] | None = None,
     title: str = "Messages, from write to read",
+    most: int = MOST_MESSAGES,
+    states: Mapping[int, str] | None = None,
 ) -> Axes:
     """A lane per process, time downward, an arrow for each message from the write to the read, with its first bytes
     and size.
 
     names: pid → label. What was exchanged with a process outside of the trace goes to a lane of its own, whose label
     is names[None]; a cross ends what nobody read; a ring is a read that found the end of file; a box names the call
-    that a process never came back from. Time is not drawn to scale: long gaps are short here. At most MOST_MESSAGES
-    are drawn; a note says how many were not.
+    that a process never came back from; states, pid → words, are boxes of yours at the ends of lanes. Time is not drawn
+    to scale: long gaps are short here. What a lane repeats without anything else between is drawn once, with "× N". At
+    most so many arrows are drawn; a note says how many messages were left out.
 
-    The Axes' `chatlab_rows`: a dictionary for each message drawn (source, target, sent, received, size, via, text),
-    in time order; each label has the gid "message:N", counting from 0.
+    The Axes' `chatlab_rows`: a dictionary for each message shown (source, target, sent, received, size, via, text),
+    in time order; each label has the gid "message:N", N the place of its (first) message, counting from 0.
     """
-    messages = trace.messages[:MOST_MESSAGES]
-    lanes = _lanes(trace, messages)
-    clock = _Clock(trace, messages, lanes)
-    ax = style.axes(ax, 1.3 + _UNIT_INCHES * clock.height)
+    story = _Story(trace, most, bool(states))
+    lanes = _lanes(trace, story.messages)
+    clock = _Clock(trace, story, lanes)
+    ax = style.axes(ax, _inches(clock))
     drawing = _Drawing(ax, trace, lanes, clock)
-    drawing.lanes({None: "outside\nof the trace", **style.process_labels(trace, names)})
-    for number, message in enumerate(messages):
-        drawing.message(number, message)
-    for call in _ends_of_file(trace):
-        drawing.end_of_file(call)
+    above = drawing.lanes({None: "outside\nof the trace", **style.process_labels(trace, names)})
+    for run in story.arrows:
+        drawing.message(run)
+    for run in story.ends:
+        drawing.end_of_file(run)
     for call in trace.calls:
         if _never_returned(call):
             drawing.stuck(call)
-    style.title(ax, title, trace)
-    _finish(ax, trace, drawing, len(trace.messages) - len(messages))
+    for pid, words in (states or {}).items():
+        drawing.state(pid, words, trace.end)
+    style.title(ax, title, trace, above)
+    _finish(ax, trace, drawing, len(trace.messages) - len(story.messages))
     return ax
+
+
+def height(trace: Trace, most: int = MOST_MESSAGES) -> float:
+    """Inches that the chart of a trace wants, with room for boxes."""
+    story = _Story(trace, most, boxes=True)
+    return _inches(_Clock(trace, story, _lanes(trace, story.messages)))
+
+
+def _inches(clock: _Clock) -> float:
+    return 1.3 + _UNIT_INCHES * clock.height
+
+
+def tells(trace: Trace) -> bool:
+    """Whether the chart of a trace shows more than lanes: a message, an end of file, a call that never returned."""
+    return bool(trace.messages or _ends_of_file(trace) or any(map(_never_returned, trace.calls)))
 
 
 def _lanes(trace: Trace, messages: list[Message]) -> dict[int, float]:
@@ -78,21 +100,75 @@ def _lanes(trace: Trace, messages: list[Message]) -> dict[int, float]:
 def _ends_of_file(trace: Trace) -> list[Call]:
     """The reads that found that the other end, every copy of it, was closed: 0 bytes of a pipe or connection."""
     reads = (call for call in trace.calls if call.name in _READS and call.result == 0)
-    return [call for call in reads if _STREAM.match(call.text)][:MOST_MESSAGES]
+    return [call for call in reads if _STREAM.match(call.text)]
 
 
 def _never_returned(call: Call) -> bool:
     return call.name in _WAITS and call.result is None and call.error is None
 
 
+@dataclass
+class _Run:
+    """What a lane repeats: messages or ends of file of the same key, and the place of the first in the trace."""
+
+    key: tuple
+    place: int
+    records: list
+
+    @property
+    def times(self) -> str:
+        return f" × {len(self.records)}" if len(self.records) > 1 else ""
+
+
+class _Story:
+    """The arrows and the ends of file to draw, repeated ones as one; messages: all those that the arrows stand for.
+
+    boxes: whether there are any at the ends of the lanes.
+    """
+
+    def __init__(self, trace: Trace, most: int = MOST_MESSAGES, boxes: bool = False):
+        self.boxes = boxes or any(map(_never_returned, trace.calls))
+        self.arrows: list[_Run] = []
+        self.ends: list[_Run] = []
+        self._last: dict[int | None, _Run] = {}
+        events = [(message.sent, place, message) for place, message in enumerate(trace.messages)]
+        events += [(call.time, place, call) for place, call in enumerate(_ends_of_file(trace))]
+        for _, place, record in sorted(events, key=lambda event: event[0]):
+            if isinstance(record, Message):
+                key = (record.source, record.target, record.size, record.via, record.text, record.received is None)
+                self._add(self.arrows, _Run(key, place, [record]), {record.source, record.target})
+            else:
+                self._add(self.ends, _Run((record.pid, record.fd), place, [record]), {record.pid})
+        self.arrows = sorted(_few_apart(self.arrows), key=lambda run: run.place)[:most]
+        self.ends = _few_apart(self.ends)[:most]
+        self.messages: list[Message] = [message for run in self.arrows for message in run.records]
+
+    def _add(self, runs: list[_Run], run: _Run, lanes: set[int | None]) -> None:
+        before = [self._last.get(lane) for lane in lanes]
+        if before[0] is not None and before[0].key == run.key and all(other is before[0] for other in before):
+            before[0].records += run.records
+            return
+        runs.append(run)
+        self._last.update(dict.fromkeys(lanes, run))
+
+
+def _few_apart(runs: list[_Run]) -> list[_Run]:
+    """Two or three of the same are no crowd: each is drawn."""
+    apart = []
+    for run in runs:
+        few = len(run.records) <= _FEW
+        apart += [_Run(run.key, run.place + i, [one]) for i, one in enumerate(run.records)] if few else [run]
+    return apart
+
+
 class _Clock:
     """Time to y. Each event gets room for its label, and a gap grows only with its logarithm."""
 
-    def __init__(self, trace: Trace, messages: list[Message], lanes: dict[int, float]):
+    def __init__(self, trace: Trace, story: _Story, lanes: dict[int, float]):
         self._begin, self._end = trace.begin, trace.end
         self.events: dict[float, float] = {}
         self._parts: dict[float, int] = {}
-        for message in messages:
+        for message in (run.records[0] for run in story.arrows):
             self._wants(message.sent, 1.0)
             # What one write's several reads took is drawn one below the other.
             self._parts[message.sent] = self._parts.get(message.sent, -1) + 1
@@ -103,12 +179,11 @@ class _Clock:
                 self._wants(process.start, 0.6)
             if process.end is not None:
                 self._wants(process.end, 0.6)
-        for call in _ends_of_file(trace):
+        for call in (run.records[0] for run in story.ends):
             self._wants(call.time + call.duration, 0.8)
-        if not messages:
+        if not story.arrows:
             self._wants(trace.begin, 0.6)
-        # Room for the box of a call that never returned.
-        self._wants(trace.end, 1.5 if any(map(_never_returned, trace.calls)) else 0.6)
+        self._wants(trace.end, 1.5 if story.boxes else 0.6)
         self._times = sorted(self.events)
         self._heights = [0.4]
         for before, time in zip(self._times, self._times[1:], strict=False):
@@ -152,29 +227,33 @@ class _Drawing:
         self.rows: list[dict] = []
         self.seen: set[str] = set()
 
-    def lanes(self, labels: Mapping[int | None, str]) -> None:
-        """The life line of each process, from its fork to its end."""
+    def lanes(self, labels: Mapping[int | None, str]) -> float:
+        """The life line of each process, from its fork to its end; returns the height of the headings in points."""
         bottom = self.clock.height - 0.5
         if _OUTSIDE in self._lanes:
             x = self._lanes[_OUTSIDE]
             self._ax.plot([x, x], [-0.3, bottom], color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)))
-            self._head(labels[None], _OUTSIDE, -0.4, style.FAINT)
+            self._head(labels[None], _OUTSIDE, style.FAINT)
         for process in self._trace.processes:
             x = self._lanes[process.pid]
             top = self.clock.y(process.start) if process.parent in self._lanes else -0.3
             end = bottom if process.end is None else self.clock.y(process.end)
             self._ax.plot([x, x], [top, end], color=style.INK, linewidth=1.4, gid=f"{process.pid}")
-            self._head(labels[process.pid].replace(" · ", "\n"), process.pid, -0.4, style.INK)
+            self._head(labels[process.pid].replace(" · ", "\n"), process.pid, style.INK)
             if process.parent in self._lanes:
                 self._fork(self._lanes[process.parent], x, top)
             if process.end is not None:
                 self._end(process, x, end)
+        return 2 * 1.3 * style.TEXT_POINTS if self._lanes else 0.0
 
-    def _head(self, text: str, pid: int, y: float, color: str) -> None:
-        self._ax.text(
-            self._lanes[pid],
-            y,
+    def _head(self, text: str, pid: int, color: str) -> None:
+        """On top of the Axes, in points, so that a chart of any height has room for two lines."""
+        self._ax.annotate(
             style.plain(text),
+            (self._lanes[pid], 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
             ha="center",
             va="bottom",
             fontsize=style.TEXT_POINTS,
@@ -193,13 +272,15 @@ class _Drawing:
         self._text(ending.text, x + 0.09 / self._lane_inches, y + 0.05, ending.color, ha="left", va="center")
         self.seen.add("end")
 
-    def message(self, number: int, message: Message) -> None:
+    def message(self, run: _Run) -> None:
         """An arrow and its label."""
+        message, number = run.records[0], run.place
         outside = self._lanes.get(_OUTSIDE, 0.0)
         source, target = self._lanes.get(message.source, outside), self._lanes.get(message.target, outside)
         label = (
             f"{style.printable(message.text)} {style.size(message.size)}" if message.text else style.size(message.size)
         )
+        label += run.times
         color = style.look(message.via).color
         y0 = self.clock.y(message.sent) + _PART * sum(row["sent"] == message.sent for row in self.rows)
         lost = message.received is None and message.target is not None
@@ -208,12 +289,7 @@ class _Drawing:
             self._to_itself(number, label, source, y0, y1, color, lost)
         else:
             self._arrow(number, label, (source, y0), (target, y1), color, lost)
-        self.rows.append(
-            {
-                "source": message.source, "target": message.target, "sent": message.sent, "received": message.received,
-                "size": message.size, "via": message.via, "text": message.text,
-            }
-        )  # fmt: skip
+        self.rows += map(_as_dict, run.records)
         self.seen.add(message.via)
 
     def _arrow(self, number: int, label: str, tail: tuple, head: tuple, color: str, lost: bool) -> None:
@@ -244,20 +320,26 @@ class _Drawing:
             self._ax.annotate("", (x, y1), (out, y1), arrowprops=arrow)
         self._label(number, label, out + 0.08 / self._lane_inches, y0 + 0.25, ha="left")
 
-    def end_of_file(self, call: Call) -> None:
+    def end_of_file(self, run: _Run) -> None:
         """A ring on the lane of who read 0 bytes."""
+        call = run.records[0]
         x, y = self._lanes[call.pid], self.clock.y(call.time + call.duration)
         self._ax.plot(x, y, marker="o", markersize=5, color=style.INK, markerfacecolor="white", zorder=4)
-        self._text(f"end of file on {call.fd}", x + 0.09 / self._lane_inches, y, style.INK, ha="left", va="center")
+        self._text(
+            f"end of file on {call.fd}{run.times}", x + 0.09 / self._lane_inches, y, style.INK, ha="left", va="center"
+        )
 
     def stuck(self, call: Call) -> None:
         """A box at the end of the lane of a process that never came back from a call."""
         process = next(process for process in self._trace.processes if process.pid == call.pid)
         if process.status is not None:
             return
-        y = self.clock.y(call.time + call.duration)
         where = f"{call.name}({call.fd})" if call.fd is not None else call.name
-        text = self._text(f"waits in {where}", self._lanes[call.pid], y - 0.55, style.ALARM, ha="center", va="center")
+        self.state(call.pid, f"waits in {where}", call.time + call.duration)
+
+    def state(self, pid: int, words: str, time: float) -> None:
+        """A box on a lane, a little above a time."""
+        text = self._text(words, self._lanes[pid], self.clock.y(time) - 0.55, style.ALARM, ha="center", va="center")
         text.set_path_effects([])
         text.set_bbox({"boxstyle": "round,pad=0.3", "facecolor": "white", "edgecolor": style.ALARM})
         self.seen.add("stuck")
@@ -275,12 +357,16 @@ class _Drawing:
         return label
 
 
+def _as_dict(message: Message) -> dict:
+    return {name: getattr(message, name) for name in ("source", "target", "sent", "received", "size", "via", "text")}
+
+
 def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
     clock = drawing.clock
     times = clock.ticks()
     unit = style.unit(max(times[-1] - times[0], 0.002))
     ax.set_xlim(-0.45, max(len(drawing._lanes), 1) - 0.45)
-    ax.set_ylim(clock.height, -1.3)
+    ax.set_ylim(clock.height, -0.4)
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
     ax.set_yticks([clock.y(time) for time in times], [f"{unit.of(time):.2f}" for time in times])
@@ -289,16 +375,7 @@ def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
         style.left_out(ax, f"{left_out} more messages")
     elif not drawing.rows:
         why = "no message was seen" if trace.exact else "messages cannot be sampled: install strace"
-        ax.text(
-            0.5,
-            0.5,
-            why,
-            transform=ax.transAxes,
-            ha="center",
-            fontsize=style.TITLE_POINTS,
-            color=style.FAINT,
-            path_effects=style.HALO,
-        )
+        style.note(ax, why, style.INK)
     ax.chatlab_rows = drawing.rows
     _legend(ax, drawing.seen)
 

@@ -86,24 +86,34 @@ def inches_wide(ax: Axes) -> float:
     return ax.figure.get_size_inches()[0] / columns * 0.85
 
 
-def title(ax: Axes, text: str, trace: Trace) -> None:
-    """The title; below it, small, what a sampled trace cannot show."""
-    ax.set_title(text, fontsize=TITLE_POINTS, loc="left", color=INK, pad=6 if trace.exact else 18)
+def title(ax: Axes, text: str, trace: Trace, above: float = 0.0) -> None:
+    """The title; below it, small, what a sampled trace cannot show. above: points, what stands on top of the Axes."""
+    ax.set_title(text, fontsize=TITLE_POINTS, loc="left", color=INK, pad=above + (6 if trace.exact else 18))
     if not trace.exact:
-        ax.text(0, 1.005, trace.note, transform=ax.transAxes, fontsize=TEXT_POINTS, color=ALARM, va="bottom")
+        _beside(ax, trace.note, (0.0, 1.0), above + 2, "left", ALARM)
 
 
 def left_out(ax: Axes, what: str) -> None:
     """Say at the bottom what was too much to draw."""
+    note(ax, f"… and {what}, not drawn", ALARM)
+
+
+def note(ax: Axes, text: str, color: str) -> None:
+    """A line at the bottom of the Axes."""
+    _beside(ax, text, (0.5, 0.0), 4, "center", color)
+
+
+def _beside(ax: Axes, text: str, place: tuple[float, float], above: float, ha: str, color: str) -> None:
     ax.annotate(
-        f"… and {what}, not drawn",
-        (0.5, 0.0),
+        text,
+        place,
         xycoords="axes fraction",
-        xytext=(0, 4),
+        xytext=(0, above),
         textcoords="offset points",
-        ha="center",
+        ha=ha,
+        va="bottom",
         fontsize=TEXT_POINTS,
-        color=ALARM,
+        color=color,
         path_effects=HALO,
     )
 

@@ -195,7 +195,7 @@ def test_sequence_has_an_arrow_for_each_message(trace):
 
 
 def test_sequence_runs_downward_and_keeps_the_order_of_time(trace):
-    clock = sequence._Clock(trace, trace.messages, {1: 0.0, 2: 1.0, 3: 2.0})
+    clock = sequence._Clock(trace, sequence._Story(trace), {1: 0.0, 2: 1.0, 3: 2.0})
     times = [0.0, 0.02, 0.0301, 0.031, 0.033, 0.035, 0.039, 0.04]
     depths = [clock.y(time) for time in times]
     assert depths == sorted(depths)
@@ -210,10 +210,47 @@ def test_sequence_names_the_call_that_a_process_never_came_back_from(trace):
 
 def test_sequence_of_very_many_messages_says_how_many_it_left_out():
     processes = [Process(1, None, 0.0, None, None, None, "a")]
-    many = [Message(i / 1000, i / 1000, 1, 1, 1, "pipe", "x", 4, 3) for i in range(100)]
+    many = [Message(i / 1000, i / 1000, 1, 1, 1, "pipe", f"x{i}", 4, 3) for i in range(100)]
     ax = sequence_chart(Trace(processes=processes, messages=many, end=0.1))
     assert len(ax.chatlab_rows) == sequence.MOST_MESSAGES
     assert f"… and {100 - sequence.MOST_MESSAGES} more messages, not drawn" in texts(ax)
+
+
+def test_sequence_draws_what_a_lane_repeats_once():
+    processes = [Process(pid, None, 0.0, None, None, None, "a") for pid in (1, 2)]
+    ends = [Call(0.01 + i / 1000, 0.0001, 1, "read", ("3",), 0, None, 3, "read(3<pipe:[7]>) = 0") for i in range(100)]
+    said = [Message(0.2 + i / 1000, None, 1, 2, 5, "pipe", "again", 4, 3) for i in range(4)]
+    said += [Message(0.3, 0.31, 1, 2, 5, "pipe", "again", 4, 3)]
+    ax = sequence_chart(Trace(processes=processes, calls=ends, messages=said, end=0.4))
+    shown = texts(ax)
+    assert shown.count("end of file on 3 × 100") == 1
+    assert [text for text in shown if "again" in text] == ["“again” 5 B × 4", "“again” 5 B"]
+    assert {"message:0", "message:4"} <= gids(ax)
+    assert len(ax.chatlab_rows) == 5
+
+
+def test_sequence_draws_an_end_of_file_on_either_side_of_a_message_twice():
+    ends = [Call(time, 0.0001, 1, "read", ("3",), 0, None, 3, "read(3<pipe:[7]>) = 0") for time in (0.01, 0.03)]
+    said = [Message(0.02, 0.02, 1, 2, 5, "pipe", "word", 4, 3)]
+    processes = [Process(pid, None, 0.0, None, None, None, "a") for pid in (1, 2)]
+    shown = texts(sequence_chart(Trace(processes=processes, calls=ends, messages=said, end=0.4)))
+    assert shown.count("end of file on 3") == 2
+
+
+def test_sequence_shows_a_state_at_the_end_of_a_lane_and_a_note_that_covers_no_lane():
+    processes = [Process(1, None, 0.0, None, None, None, "a")]
+    ax = sequence_chart(Trace(processes=processes, end=1.0), states={1: "runs, makes no call"})
+    assert {"runs, makes no call", "no message was seen"} <= set(texts(ax))
+    ax.figure.canvas.draw()
+    note = next(text for text in ax.texts if text.get_text() == "no message was seen").get_window_extent()
+    (lane,) = [line for line in ax.lines if line.get_gid() == "1"]
+    assert note.y1 <= lane.get_window_extent().y0
+
+
+@pytest.mark.parametrize("figure", [descriptor_timeline, process_tree])
+def test_a_time_axis_begins_where_it_is_told(figure, trace):
+    assert figure(trace, first=0.0).get_xlim()[0] == 0.0
+    assert figure(trace).get_xlim()[0] > 0.0
 
 
 @pytest.mark.parametrize(

@@ -56,12 +56,19 @@ def titles(figure) -> list[str]:
     return [place.get_title(loc="left") for place in figure.axes]
 
 
+def places(figure, what: str) -> list:
+    """The figure's Axes of one row: the student's, then the reference's."""
+    return [place for place in figure.axes if place.get_title(loc="left").endswith(what)]
+
+
 def test_both_sides_are_drawn(course):
     figure = why("1.1", root=course)
     assert figure.get_suptitle() == "1.1: the client sees end of file"
     assert titles(figure) == [
         "your code: messages",
         "the reference: messages",
+        "your code: processes",
+        "the reference: processes",
         "your code: descriptors",
         "the reference: descriptors",
     ]
@@ -70,7 +77,7 @@ def test_both_sides_are_drawn(course):
 
 def test_what_is_drawn_is_what_went_wrong(course):
     """The student's process still holds its copy at the end, and the reference closed it."""
-    wrong, right = (place.chatlab_rows for place in why("1.1", root=course).axes[2:])
+    wrong, right = (place.chatlab_rows for place in places(why("1.1", root=course), "descriptors"))
     first = min(row["pid"] for row in wrong)
 
     def left(rows):
@@ -82,12 +89,50 @@ def test_what_is_drawn_is_what_went_wrong(course):
 
 def test_the_judges_channel_is_not_shown(course):
     figure = why("1.1", root=course)
-    assert not [row for place in figure.axes[2:] for row in place.chatlab_rows if row["fd"] == 250]
+    shown = [row["fd"] for place in places(figure, "descriptors") for row in place.chatlab_rows]
+    assert shown
+    assert 250 not in shown
+
+
+def test_reaping_is_shown(course):
+    wrong, right = (place.chatlab_rows for place in places(why("1.1", root=course), "processes"))
+    assert [row["reaped"] is not None for row in wrong] == [False, False]
+    assert [row["reaped"] is not None for row in right] == [False, True]
+
+
+def test_time_begins_at_the_call(course):
+    figure = why("1.1", root=course)
+    for place in places(figure, "processes") + places(figure, "descriptors"):
+        assert place.get_xlim()[0] == 0.0
+        assert place.get_xlabel().startswith("time since the call (")
+
+
+def test_the_long_wait_at_the_end_is_words_and_not_width(course):
+    """The child waits until the deadline, 1.5 s after its last call."""
+    place = places(why("1.1", root=course), "processes")[0]
+    assert "nothing changes" in place.get_xlabel()
+    assert place.get_xlim()[1] < 1000
+
+
+def test_what_both_sides_hold_alike_and_never_use_is_left_out(course):
+    figure = why("1.1", root=course)
+    shown = {row["fd"] for place in places(figure, "descriptors") for row in place.chatlab_rows}
+    assert shown
+    assert not shown & {0, 1, 2}
+    assert "not drawn" in figure.get_supxlabel()
+
+
+def test_a_process_that_runs_without_a_call_is_called_that(course):
+    (course / "labs" / "01_mini" / "exercises.py").write_text("def work(sock):\n    while True:\n        pass\n")
+    run("labs", ["1.1"], root=course, keep_traces=kept_folder(course))
+    wrong, right = places(why("1.1", root=course), "messages")
+    assert "runs, makes no call" in [text.get_text() for text in wrong.texts]
+    assert "runs, makes no call" not in [text.get_text() for text in right.texts]
 
 
 def test_without_a_solution_one_side_is_drawn(course):
     (course / "solutions" / "01_mini" / "exercises.py").unlink()
-    assert titles(why("1.1", root=course)) == ["your code: messages", "your code: descriptors"]
+    assert titles(why("1.1", root=course)) == ["your code: messages", "your code: processes", "your code: descriptors"]
 
 
 def test_a_failure_is_forgotten_when_the_exercise_passes(course):
