@@ -256,12 +256,14 @@ def _processes(place, side: _Side, timeline: Trace, inches: float) -> None:
 
 
 def _descriptors(place, side: _Side, timeline: Trace, inches: float) -> None:
-    from chatlab.plot import descriptor_timeline
+    from chatlab.plot import descriptor_timeline, style
 
     most = int((inches - 1.2) / LEAST_ROW_INCHES)
     title = f"{side.whose}: descriptors"
     descriptor_timeline(timeline, ax=place, names=side.names, title=title, first=0.0, most=most)
     side.say_time(place)
+    if not place.chatlab_rows:
+        style.note(place, "none but those that both sides hold alike", style.INK)
 
 
 def _told_apart(traces: list[Trace]) -> list[Trace]:

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from matplotlib.figure import Figure
 
 from chatlab.judge import run
-from chatlab.why import WhyError, kept_folder, picture, why
+from chatlab.trace import Call, Descriptor, Process, Trace
+from chatlab.why import WhyError, _descriptors, _Side, _told_apart, kept_folder, picture, why
 from tests.kit import mini_course
 
 CHECKS = '''
@@ -120,6 +122,21 @@ def test_what_both_sides_hold_alike_and_never_use_is_left_out(course):
     assert shown
     assert not shown & {0, 1, 2}
     assert "not drawn" in figure.get_supxlabel()
+
+
+def test_a_side_whose_descriptors_are_all_left_out_says_so():
+    held = Descriptor(1, 3, "pipe", "pipe", 0.0, None, "received")
+    first = Process(1, None, 0.0, None, None, None, "a")
+    child = Process(2, 1, 0.1, 0.3, 0, None, "a")
+    copy = Descriptor(2, 3, "pipe", "pipe", 0.1, 0.3, "fork")
+    read = Call(0.2, 0.01, 2, "read", ("3",), 1, None, 3, "read(3<pipe:[7]>) = 1")
+    one = Trace(processes=[first], descriptors=[held], end=1.0)
+    other = Trace(calls=[read], processes=[first, child], descriptors=[held, copy], end=1.0)
+    timelines = _told_apart([one, other])
+    assert [timeline.descriptors for timeline in timelines] == [[], [copy]]
+    place = Figure().subplots()
+    _descriptors(place, _Side("your code", one, []), timelines[0], inches=3.0)
+    assert "none but those that both sides hold alike" in [text.get_text() for text in place.texts]
 
 
 def test_a_process_that_runs_without_a_call_is_called_that(course):
