@@ -121,6 +121,7 @@ class Host:
         except BaseException as raised:  # told to the judge, whatever it is
             if os.getpid() != HOST:
                 self.channel.send({"ran_on": os.getpid(), "exception": self._describe(raised)})
+                self.channel.sock.detach()  # else the interpreter complains of it on the way out
                 raise
             error = self._describe(raised)
         if os.getpid() != HOST:

@@ -124,7 +124,16 @@ _STARTUP_SUFFIXES = (
     "/locale-archive",
     "/gconv-modules.cache",
 )
-_STARTUP_FOLDERS = ("/usr/lib", "/lib", "/usr/share/", "/etc/ld.so", "/etc/locale", "/sys/", "/proc/self/")
+_STARTUP_FOLDERS = (
+    "/usr/lib",
+    "/lib",
+    "/usr/share/",
+    "/etc/ld.so",
+    "/etc/locale",
+    "/sys/",
+    "/proc/self/",
+    "/proc/sys/vm/",
+)
 
 
 def is_startup_file(name: str) -> bool:

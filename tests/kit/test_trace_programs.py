@@ -132,12 +132,14 @@ def test_subprocess_makes_its_child_by_vfork_and_closes_in_it(traced):
         os.read(read_end, 100)
         os._exit(0)
     """)
-    assert trace.named("vfork"), "this Python does not use vfork"
+    makers = [call for call in trace.calls if call.name == "vfork" or "CLONE_VFORK" in call.text]
+    assert makers, "this Python makes the child in another way"
     parent, child = trace.processes
     assert child.parent == parent.pid
     started_with = sorted((d.fd, d.name) for d in trace.of(child.pid).descriptors if d.how == "exec")
     assert [fd for fd, _ in started_with] == [0, 1, 2]
-    assert started_with[1][1] == "pipe 1 (write end)"
+    # Python 3.13 uses posix_spawn here, and makes no second pipe for the child's complaints.
+    assert started_with[1][1] in ("pipe 1 (write end)", "pipe (write end)")
     (message,) = [m for m in trace.messages if m.text == "out\n"]
     assert (message.source, message.source_fd, message.target) == (child.pid, 1, parent.pid)
 
