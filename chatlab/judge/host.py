@@ -151,7 +151,7 @@ class Host:
         return wire.RemoteNumber(len(self.remotes) - 1, f"a {type(value).__name__}")
 
     def _describe(self, error: BaseException) -> dict:
-        """An exception in plain data: type, message, errno, the student's line, the last lines of its traceback."""
+        """An exception in plain data: type, message, errno, and the line of exercises.py that it came from."""
         lines = [line for file, line in self._frames(error) if file == self.path]
         if isinstance(error, SyntaxError):
             lines = [error.lineno or 0]
@@ -160,12 +160,8 @@ class Host:
             "bases": [base.__name__ for base in type(error).__mro__],
             "message": (error.msg if isinstance(error, SyntaxError) else str(error))[:2000],
             "source": (error.text or "").strip()[:200] if isinstance(error, SyntaxError) else "",
-            "errno": getattr(error, "errno", None) if isinstance(error, OSError) else None,
-            "errno_attribute": getattr(error, "errno", None)
-            if isinstance(getattr(error, "errno", None), int)
-            else None,
+            "errno": error.errno if isinstance(error, OSError) else None,
             "line": lines[-1] if lines else None,
-            "context": type(error.__cause__).__name__ if error.__cause__ else None,
         }
 
     @staticmethod

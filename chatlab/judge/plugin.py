@@ -20,6 +20,7 @@ import pytest
 
 from chatlab import course
 from chatlab.judge import verdicts
+from chatlab.judge.runner import seed_from_environment
 from chatlab.judge.verdicts import CheckResult, Feedback, Outcome
 
 SEED = pytest.StashKey[int]()
@@ -49,10 +50,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "inject(call, error=, when=): a system call that fails for certain (strace)")
     config.addinivalue_line("markers", "prlimit(resource, value): a limit of the student's process, such as NOFILE")
     _end_with(os.environ.get("CHATLAB_JUDGED_BY"))
-    seed = os.environ.get("CHATLAB_SEED", "")
-    if seed and not seed.isdigit():
-        raise pytest.UsageError(f"CHATLAB_SEED is {seed!r}: set it to a whole number, or not at all")
-    config.stash[SEED] = int(seed) if seed else random.SystemRandom().randrange(10**6)
+    try:
+        seed = seed_from_environment()
+    except course.CourseError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[SEED] = random.SystemRandom().randrange(10**6) if seed is None else seed
     config.stash[OVER] = {}
     config.stash[KEPT] = set()
 

@@ -14,6 +14,14 @@ from chatlab.judge import verdicts
 from chatlab.judge.verdicts import CheckResult, Verdict, combine
 
 
+def seed_from_environment() -> int | None:
+    """CHATLAB_SEED, or None when it is not set. Raises CourseError."""
+    text = os.environ.get("CHATLAB_SEED", "")
+    if text and not text.isdigit():
+        raise courses.CourseError(f"CHATLAB_SEED is {text!r}: set it to a whole number, or not at all")
+    return int(text) if text else None
+
+
 def run(
     work: str | os.PathLike = "labs",
     exercises: Iterable[str] | None = None,
@@ -34,9 +42,7 @@ def run(
     course's order. Raises CourseError.
     A check without a result is the judge's fault, never a pass.
     """
-    known = os.environ.get("CHATLAB_SEED", "0")
-    if not known.isdigit():
-        raise courses.CourseError(f"CHATLAB_SEED is {known!r}: set it to a whole number, or not at all")
+    seed_from_environment()  # a bad one is told here, not by a pytest that does not start
     course = courses.load(root or courses.find_root())
     chosen = list(course.exercises) if exercises is None else [course.exercise(wanted) for wanted in exercises]
     results: dict[str, list[CheckResult]] = {exercise.id: [] for exercise in chosen}

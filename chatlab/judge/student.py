@@ -44,8 +44,6 @@ class RaisedException:
     message: str
     errno: int | None
     line: int | None
-    attribute_errno: int | None = None
-    cause: str | None = None
     source: str = ""
 
     def __str__(self) -> str:
@@ -99,10 +97,9 @@ class Remote:
 class Pending:
     """A call that runs. `result` waits for its end."""
 
-    def __init__(self, student: "Student", before: Audit, returns_fd: bool):
+    def __init__(self, student: "Student", before: Audit):
         self._student = student
         self._before = before
-        self._returns_fd = returns_fd
         self._began = time.monotonic()
 
     @property
@@ -119,10 +116,10 @@ class Student:
     """The fixture of every check: one process with one exercises.py in it, its supervisor, and the steps so far.
 
     Arguments: exercise, from course.toml; title of the check; work, the folder that holds NN_topic/exercises.py; seed
-    for `random`; inject and limits from the check's marks; trace, whether to run it under strace where that is there.
+    for `random`; inject and limits from the check's marks. It runs under strace where that is there.
     """
 
-    def __init__(self, exercise, title: str, work: Path, *, seed: int, inject=(), limits=(), trace: bool = True):
+    def __init__(self, exercise, title: str, work: Path, *, seed: int, inject=(), limits=()):
         self.exercise = exercise
         self.title = title
         self.work = work
@@ -145,7 +142,6 @@ class Student:
         self.traced = False
         self._failing = False
         self._arrived: list[tuple[dict, list[int]]] = []  # what came over the channel, looked at but not yet used
-        self._want_trace = trace
 
     # the process
 
@@ -201,7 +197,7 @@ class Student:
         for call, error, when in self._inject:
             calls = FORKING_CALLS if call in FORKING_CALLS.split(",") else call
             extra += ["-e", f"inject={calls}:error={error}:when={when}"]
-        prefix = strace.command(self._strace_file, extra=extra) if self._want_trace else None
+        prefix = strace.command(self._strace_file, extra=extra)
         if prefix is None and self._inject:
             self._not_checked("a system call made to fail for certain")
         return list(prefix or [])
@@ -259,7 +255,7 @@ class Student:
         before = self._audit(None)
         self._read_output()
         self._send({"go": True})
-        return Pending(self, before, returns_fd)
+        return Pending(self, before)
 
     def _finish(self, pending: Pending, hangs: str, raises: bool, read: str, timeout: float | None) -> Call:
         message, descriptors = self._receive(hangs=hangs, read=read, timeout=timeout)
@@ -687,8 +683,6 @@ def _exception(message: dict) -> RaisedException | None:
         entry["message"],
         entry["errno"],
         entry["line"],
-        entry.get("errno_attribute"),
-        entry.get("context"),
         entry.get("source", ""),
     )
 
