@@ -110,7 +110,7 @@ def _story(kept: Kept) -> tuple[Trace, list[int]]:
     The judge ends what is left then: that end is no part of the story, so such processes have none. With it the pids
     of those that ran without a call.
     """
-    from chatlab.judge.student import CHANNEL_DESCRIPTOR
+    from chatlab.judge.wire import CHANNEL_DESCRIPTOR
 
     whole = Trace.read(kept.strace)
     calls = [call.time for call in whole.calls if call.fd == CHANNEL_DESCRIPTOR and FIRST_CALL in call.text]

@@ -6,50 +6,25 @@ side becomes an Outcome with feedback; whatever goes wrong in a check itself is 
 
 import os
 import random
-import shutil
 import socket
-import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from chatlab.judge import contain, verdicts, wire
+from chatlab.judge import verdicts, wire, words
 from chatlab.judge.audit import Audit
 from chatlab.judge.host import CHANNEL_CLOSED_STATUS
+from chatlab.judge.process import StudentProcess
 from chatlab.judge.verdicts import Feedback, Outcome
-from chatlab.launch.program import clean_environment, describe_status, scale
-from chatlab.launch.tree import Tree, TreeGone
+from chatlab.judge.words import Complaint, RaisedException, short
+from chatlab.launch.program import scale
+from chatlab.launch.tree import TreeGone
 
-HOST = Path(__file__).with_name("host.py")
-CHANNEL_DESCRIPTOR = 250
-MAX_PROCESSES = 300
-MAX_FILE_BYTES = 64 * 1024 * 1024
-LARGEST_TRACE_FOR_NAMES = 2_000_000  # bytes; a loop that makes calls without end writes more than is read in time
-ENDLESS_LOOP = "an endless loop: it never waits for anything"
 SPIN_LOOKS = 5
 SPIN_LOOK_SECONDS = 0.01
 RAN_ON_SECONDS = 0.05
 UNTIL_EVERY_SECONDS = 0.004
-FORKING_CALLS = "clone,clone3,fork,vfork"
-
-
-@dataclass(frozen=True)
-class RaisedException:
-    """An exception that the student's code raised. line is in exercises.py; errno only for an OSError."""
-
-    type: str
-    bases: tuple[str, ...]
-    message: str
-    errno: int | None
-    line: int | None
-    source: str = ""
-
-    def __str__(self) -> str:
-        where = f" at line {self.line} of exercises.py" if self.line else ""
-        where += f": {self.source}" if self.source else ""
-        return f"{self.type}{': ' if self.message else ''}{self.message}{where}"
 
 
 @dataclass(frozen=True)
@@ -105,7 +80,7 @@ class Pending:
     @property
     def done(self) -> bool:
         """Whether it has returned or raised (the answer may still be on its way)."""
-        return bool(self._student._arrived) or self._student._readable(0)
+        return bool(self._student._arrived) or self._student._process.readable(0)
 
     def result(self, hangs: str = "", raises: bool = False, read: str = "", timeout: float | None = None) -> Call:
         """Wait for the call's end: options as for `Student.call`."""
@@ -127,94 +102,38 @@ class Student:
         self.random = random.Random(seed)
         self.scale = scale()
         self.steps: list[str] = []
-        self.ended = 0.0  # unix time, s: what its processes did later was the judge's doing
-        self._inject = list(inject)
-        self._limits = dict(limits)
+        self._process = StudentProcess(
+            exercise, (work / exercise.lab.folder / "exercises.py").resolve(), inject, dict(limits)
+        )
         self._deadline = 0.0
-        self._tree: Tree | None = None
-        self._read_so_far = {"out": 0, "err": 0}
         self._last_audit: Audit | None = None
-        self._folder = Path(tempfile.mkdtemp(prefix="chatlab-judge-"))
-        self.scratch = self._folder / "scratch"
-        self.scratch.mkdir()
-        self._strace_file = self._folder / "trace" / "strace"
-        self._strace_file.parent.mkdir()
-        self.traced = False
         self._failing = False
         self._arrived: list[tuple[dict, list[int]]] = []  # what came over the channel, looked at but not yet used
 
-    # the process
+    @property
+    def scratch(self) -> Path:
+        """A folder that the student's process sees too, as its current directory."""
+        return self._process.scratch
+
+    @property
+    def ended(self) -> float:
+        """When the judge ended the process (unix time, s): what came later in its trace was the judge's doing."""
+        return self._process.ended
 
     def _begin(self) -> None:
         """Start the student's process and load exercises.py; a second call does nothing."""
-        if self._tree is not None:
+        if self._process.tree is not None:
             return
         self._deadline = time.monotonic() + self.exercise.deadline * self.scale
-        mine, theirs = socket.socketpair()
-        self._channel = wire.Channel(mine)
-        root = self.exercise.root
-        path = (self.work / self.exercise.lab.folder / "exercises.py").resolve()
-        tracer = self._strace_prefix()
-        self.traced = bool(tracer)
-        argv = [sys.executable, "-I", "-S", "-B", str(HOST), str(CHANNEL_DESCRIPTOR), str(path), *self._folders()]
-        output = [
-            os.open(self._folder / name, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600) for name in ("out", "err")
-        ]
-        null = os.open(os.devnull, os.O_RDONLY)
-        try:
-            self._tree = Tree(
-                [*tracer, *argv],
-                env=clean_environment({"HOME": str(self.scratch), "LC_ALL": "C.UTF-8"}),
-                cwd=self.scratch,
-                descriptors={0: null, 1: output[0], 2: output[1], CHANNEL_DESCRIPTOR: theirs.fileno()},
-                limits={"CORE": 0, "FSIZE": MAX_FILE_BYTES, **self._limits},
-                max_processes=MAX_PROCESSES,
-                tracer="strace" if tracer else None,
-                decoy=True,
-                prefix=contain.prefix(
-                    [root, Path(__file__).parents[2], path.parent], [self.scratch, self._strace_file.parent]
-                ),
-            )
-        finally:
-            for descriptor in (*output, null):
-                os.close(descriptor)
-            theirs.close()
-        if not self._tree.started():
-            raise RuntimeError(f"the student's process did not start: {self._tree.failure or 'its supervisor ended'}")
-        self._check_loaded(path)
-
-    def _folders(self) -> list[str]:
-        """Where the student's code may import from: her folder comes first, then the lab's and those before it."""
-        labs = self.exercise.root / "labs"
-        number = self.exercise.lab.folder[:2]
-        earlier = sorted((folder.name for folder in labs.iterdir() if folder.name[:2] <= number), reverse=True)
-        return [str(labs / name) for name in earlier if (labs / name).is_dir()]
-
-    def _strace_prefix(self) -> list[str]:
-        from chatlab.trace import strace
-
-        extra = []
-        for call, error, when in self._inject:
-            calls = FORKING_CALLS if call in FORKING_CALLS.split(",") else call
-            extra += ["-e", f"inject={calls}:error={error}:when={when}"]
-        prefix = strace.command(self._strace_file, extra=extra)
-        if prefix is None and self._inject:
+        if self._process.lacks_strace():
             self._not_checked("a system call made to fail for certain")
-        return list(prefix or [])
-
-    def _check_loaded(self, path: Path) -> None:
+        self._process.start()
+        path = self._process.path
         if not path.is_file():
-            self._fail(verdicts.FAILED, should=f"have an exercises.py in {path.parent}", but="there is none")
+            self._complain(words.no_file(path.parent))
         message, _ = self._receive(hangs="code at the top level of exercises.py that does not end")
         if not message.get("loaded"):
-            error = _exception(message)
-            self._fail(
-                verdicts.FAILED,
-                should="be a file that Python can load",
-                but=f"loading it raised {error}",
-                mistake="a mistake in the file itself: no exercise in it can be judged until it loads",
-                whole_lab=True,
-            )
+            self._complain(words.does_not_load(RaisedException.of(message)))
 
     # calls
 
@@ -233,7 +152,7 @@ class Student:
     def start(self, name: str, *args, step: str | None = None, on: Remote | None = None, returns_fd=False) -> Pending:
         """Start a call and come back at once, to talk to its sockets meanwhile. Arguments as for `call`."""
         self._begin()
-        shown = ", ".join(_short(argument) for argument in args)
+        shown = ", ".join(short(argument) for argument in args)
         owner = f"{on.text or 'object'}." if on else ""
         self.steps.append(step or f"{owner}{name}({shown})")
         return self._launch("call", name, args, on, returns_fd)
@@ -251,21 +170,21 @@ class Student:
         self._send(command, descriptors)
         message, _ = self._receive()
         if not message.get("ready"):
-            self._missing(name, _exception(message))
+            self._complain(words.missing(name, RaisedException.of(message)))
         before = self._audit(None)
-        self._read_output()
+        self._process.read_output()
         self._send({"go": True})
         return Pending(self, before)
 
     def _finish(self, pending: Pending, hangs: str, raises: bool, read: str, timeout: float | None) -> Call:
         message, descriptors = self._receive(hangs=hangs, read=read, timeout=timeout)
         seconds = time.monotonic() - pending._began
-        error = _exception(message)
+        error = RaisedException.of(message)
         value = None if error else self._decode(message.get("value"), descriptors)
         audit = self._audit(pending._before)
-        output = self._read_output()
+        output = self._process.read_output()
         if error is not None:
-            self._raised(error, raises, read)
+            self._judge_exception(error, raises, read)
         return Call(value, error, output["out"], output["err"], audit, tuple(message.get("unclosed", ())), seconds)
 
     def new(self, class_name: str, *args, **options) -> Remote:
@@ -299,7 +218,7 @@ class Student:
         message, _ = self._receive()
         del pending
         if message.get("exception"):
-            raise RuntimeError(f"the judge's helpers do not load: {_exception(message)}")
+            raise RuntimeError(f"the judge's helpers do not load: {RaisedException.of(message)}")
 
     # what the kernel says
 
@@ -310,24 +229,13 @@ class Student:
 
     def _audit(self, before: Audit | None) -> Audit:
         try:
-            event = self._tree.audit()
+            audit, parent_hurt = self._process.audit(before)
         except TreeGone:
             self._gone()
-        self._violations(event["parent_hurt"])
-        audit = Audit.from_supervisor(event, CHANNEL_DESCRIPTOR, before, self._named)
+        self._violations(parent_hurt)
         if before is None:
             self._last_audit = audit
         return audit
-
-    def _named(self, pid: int, descriptor: int, text: str) -> str:
-        """A descriptor's name for people, from the trace."""
-        if not self.traced or self._strace_file.stat().st_size > LARGEST_TRACE_FOR_NAMES:
-            return text
-        try:
-            found = [d for d in self.trace().descriptors if (d.pid, d.fd) == (pid, descriptor) and d.closed is None]
-        except (OSError, ValueError):
-            return text
-        return found[-1].name if found else text
 
     def until(
         self, condition: Callable[[Audit], bool], *, should: str, but="", mistake: str = "", read: str = ""
@@ -342,10 +250,10 @@ class Student:
                 return audit
             error = self._peek()
             if error is not None:
-                self._fail(verdicts.FAILED, should=should, but=f"it raised {error}", read=read)
+                self._complain(Complaint(should, f"it raised {error}", read=read))
             if self.remaining() <= 0:
                 said = but(audit) if callable(but) else but or audit.describe()
-                self._fail(verdicts.OUT_OF_TIME, should=should, but=said, mistake=self._or_loop(mistake), read=read)
+                self._complain(Complaint(should, said, self._or_loop(mistake), read, verdicts.OUT_OF_TIME))
             time.sleep(UNTIL_EVERY_SECONDS)
 
     def trace(self):
@@ -353,12 +261,10 @@ class Student:
 
         Raises Outcome "not checked" where strace is missing.
         """
-        from chatlab.trace import Trace
-
         self._begin()
-        if not self.traced:
+        if not self._process.traced:
             self._not_checked("system calls")
-        return Trace.read(self._strace_file).without(fds={CHANNEL_DESCRIPTOR})
+        return self._process.trace()
 
     def syscalls(self, *names: str) -> list:
         """The traced calls of these names, such as "splice". Raises Outcome "not checked" without strace."""
@@ -376,10 +282,10 @@ class Student:
         problem = ""
         while len(got) < len(expected) and not problem:
             problem = self._receive_some(sock, got, len(expected) - len(got))
-        wanted = should or f"send {_short(expected)} to the client"
-        but = f"the client received {_short(bytes(got)) if got else 'nothing'}{problem}"
+        wanted = should or f"send {short(expected)} to the client"
+        but = f"the client received {short(bytes(got)) if got else 'nothing'}{problem}"
         if problem == _NOTHING_MORE:
-            self._fail(verdicts.OUT_OF_TIME, should=wanted, but=f"{but}; {self._now()}", mistake=mistake, read=read)
+            self._complain(Complaint(wanted, f"{but}; {self._now()}", mistake, read, verdicts.OUT_OF_TIME))
         self.should(bytes(got) == expected, should=wanted, but=but, mistake=mistake, read=read)
 
     def receives_end(self, sock: socket.socket, *, should="", mistake="", read="") -> None:
@@ -391,8 +297,8 @@ class Student:
         wanted = should or "let the client see end of file"
         if problem == _NOTHING_MORE:
             but = f"the client still waits for it; {self._now()}"
-            self._fail(verdicts.FAILED, should=wanted, but=but, mistake=mistake, read=read)
-        but = f"the client received {_short(bytes(got))}{problem}" if got else f"the client saw something else{problem}"
+            self._complain(Complaint(wanted, but, mistake, read))
+        but = f"the client received {short(bytes(got))}{problem}" if got else f"the client saw something else{problem}"
         self.should(problem == _END and not got, should=wanted, but=but, mistake=mistake, read=read)
 
     def _receive_some(self, sock: socket.socket, got: bytearray, most: int) -> str:
@@ -412,132 +318,85 @@ class Student:
 
     # what is said
 
-    def step(self, words: str) -> None:
+    def step(self, text: str) -> None:
         """Add a numbered step to the feedback."""
-        self.steps.append(words)
+        self.steps.append(text)
 
     def should(self, ok, should: str, but="", mistake: str = "", read: str = "") -> None:
         """Fail the check unless ok. but may be a function without arguments, called only on failure."""
         if not ok:
-            said = but() if callable(but) else but
-            self._fail(verdicts.FAILED, should=should, but=said, mistake=mistake, read=read)
+            self._complain(Complaint(should, but() if callable(but) else but, mistake, read))
 
-    def _fail(self, verdict: str, *, should="", but="", mistake="", read="", whole_lab: bool = False) -> None:
-        handout = self.exercise.lab.handout
-        if verdict in (verdicts.FAILED, verdicts.OUT_OF_TIME) and not self._failing and self._tree is not None:
+    def _complain(self, complaint: Complaint) -> None:
+        but, mistake = complaint.but, complaint.mistake
+        hides_a_cause = complaint.verdict in (verdicts.FAILED, verdicts.OUT_OF_TIME)
+        if hides_a_cause and not self._failing and self._process.tree is not None:
             # A child that ran on, or an exception, explains more than what it caused; it may come a moment too late.
             self._failing = True
             error = self._peek(RAN_ON_SECONDS)
             if error is not None:
                 but, mistake = f"it raised {error}", ""
+        handout = self.exercise.lab.handout
         raise Outcome(
-            verdict,
+            complaint.verdict,
             Feedback(
                 f"{self.exercise.id} {self.exercise.title}: {self.title}",
                 list(self.steps),
-                should,
+                complaint.should,
                 but,
                 mistake,
-                f'{handout}, "{read}"' if read else handout,
-                f"make why EX={self.exercise.id}" if self.traced and self.steps else "",
+                f'{handout}, "{complaint.read}"' if complaint.read else handout,
+                f"make why EX={self.exercise.id}" if self._process.traced and self.steps else "",
                 f"CHATLAB_SEED={self.seed} make check-{self.exercise.id}",
-                self._last_words(),
+                self._process.last_words(),
             ),
-            whole_lab=whole_lab,
+            whole_lab=complaint.whole_lab,
         )
-
-    def _last_words(self) -> str:
-        """The last line that the student's processes wrote to standard error, if any."""
-        try:
-            text = (self._folder / "err").read_bytes()[-4000:].decode("utf-8", "replace")
-        except OSError:
-            return ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return lines[-1][:200] if lines else ""
-
-    def _plain(self, verdict: str, headline: str) -> None:
-        raise Outcome(verdict, Feedback(headline))
 
     def _not_started(self) -> None:
-        self._plain(verdicts.NOT_STARTED, f"exercise {self.exercise.id} is not started")
+        raise Outcome(verdicts.NOT_STARTED, Feedback(f"exercise {self.exercise.id} is not started"))
 
     def _not_checked(self, what: str) -> None:
-        self._plain(
-            verdicts.NOT_CHECKED,
+        headline = (
             f"{self.exercise.id} {self.exercise.title}: {self.title}: not checked: it needs strace ({what});"
-            " `make doctor` tells how to install it",
+            " `make doctor` tells how to install it"
         )
-
-    def _missing(self, name: str, error: RaisedException | None) -> None:
-        self._fail(
-            verdicts.FAILED,
-            should=f"define {name} in exercises.py",
-            but=f"there is no {name}" if error and error.type in ("KeyError", "AttributeError") else f"{error}",
-            mistake="a name deleted or misspelt",
-        )
-
-    def _raised(self, error: RaisedException, raises: bool, read: str) -> None:
-        if self._is_stub(error):
-            self._not_started()
-        if raises and error.type != "NotImplementedError":
-            return
-        self._fail(verdicts.FAILED, should="return", but=f"it raised {error}", read=read)
-
-    def _ran_on(self, pid: int, error: RaisedException | None) -> None:
-        if error is not None:
-            self._fail(
-                verdicts.FAILED,
-                should="keep its child inside: a child leaves by os._exit, whatever happens in it",
-                but=f"in its child, process {pid}, it was left by {error}",
-                mistake="a child that leaves its function by an exception: it runs on into its caller's code",
-            )
-        self._fail(
-            verdicts.FAILED,
-            should="return once, in the process that called it",
-            but=f"it returned a second time, in its child, process {pid}",
-            mistake="a child that runs on into its caller's code",
-        )
+        raise Outcome(verdicts.NOT_CHECKED, Feedback(headline))
 
     def _decode(self, value, descriptors: list[int]):
         try:
             return wire.decode(value, descriptors, remote=lambda number, text: Remote(self, number, text))
         except (wire.WireError, RecursionError) as error:
-            self._tampered(str(error))
-
-    def _tampered(self, why: str) -> None:
-        self._fail(
-            verdicts.TAMPERED,
-            should=f"leave the judge's channel (descriptor {CHANNEL_DESCRIPTOR}) alone",
-            but=f"something else came over it: {why}",
-        )
+            self._complain(words.tampered(str(error)))
 
     # the channel
 
-    def _send(self, message: dict, descriptors: list[int] = ()) -> None:
+    def _send(self, message: dict, descriptors: list[int] | None = None) -> None:
         try:
-            self._channel.sock.settimeout(max(self.remaining(), 0.05))
-            self._channel.send(message, list(descriptors))
+            self._process.send(message, descriptors or [], self.remaining())
         except TimeoutError:
             self._hung("", "", None)
         except OSError:
             self._gone()
-
-    def _readable(self, timeout: float) -> bool:
-        import select
-
-        return bool(select.select([self._channel.sock], [], [], max(timeout, 0))[0])
 
     def _peek(self, timeout: float = 0.0) -> RaisedException | None:
         """Look at what came over the channel meanwhile, and leave it for `_receive`. A stub's answer ends the check.
 
         Returns the exception that the running call has ended with, if it has.
         """
-        if not self._arrived and self._readable(timeout):
+        if not self._arrived and self._process.readable(timeout):
             self._arrived.append(self._receive())
-        error = _exception(self._arrived[0][0]) if self._arrived else None
+        error = RaisedException.of(self._arrived[0][0]) if self._arrived else None
         if error is not None and self._is_stub(error):
             self._not_started()
         return error
+
+    def _judge_exception(self, error: RaisedException, raises: bool, read: str) -> None:
+        """Fail the check for an exception, unless it is an answer too (raises); a stub's ends the check."""
+        if self._is_stub(error):
+            self._not_started()
+        if not raises or error.type == "NotImplementedError":
+            self._complain(words.raised(error, read))
 
     def _is_stub(self, error: RaisedException) -> bool:
         return error.type == "NotImplementedError" and error.message == f"exercise {self.exercise.id} is not started"
@@ -547,46 +406,37 @@ class Student:
             return self._arrived.pop(0)
         limit = self.remaining() if timeout is None else min(timeout * self.scale, self.remaining())
         try:
-            self._channel.sock.settimeout(max(limit, 0.05))
-            received = self._channel.receive()
+            received = self._process.receive(limit)
         except TimeoutError:
             self._hung(hangs, read, timeout)
         except wire.WireError as error:
-            self._tampered(str(error))
+            self._complain(words.tampered(str(error)))
         except OSError:
             received = None
         if received is None:
             self._gone()
         if "ran_on" in received[0]:
-            self._ran_on(received[0]["ran_on"], _exception(received[0]))
+            self._complain(words.ran_on(received[0]["ran_on"], RaisedException.of(received[0])))
         return received
 
     def settle(self) -> None:
         """After a check: fail it for what came to light late, such as a child that ran on into its caller's code."""
-        if self._tree is None:
+        if self._process.tree is None:
             return
-        if self._readable(0):
+        if self._process.readable(0):
             self._receive()
-        if not self._tree.gone:
+        if not self._process.tree.gone:
             self._audit(None)
 
     def _hung(self, hangs: str, read: str, timeout: float | None) -> None:
         self._violations()
         seconds = (timeout or self.exercise.deadline) * self.scale
-        audit = self.audit()
-        self._fail(
-            verdicts.OUT_OF_TIME,
-            should=f"return within {seconds:g} s",
-            but=audit.describe(),
-            mistake=self._or_loop(hangs),
-            read=read,
-        )
+        doing = self.audit().describe()
+        self._complain(words.hung(seconds, doing, self._or_loop(hangs), read))
 
     def _or_loop(self, mistake: str) -> str:
         """The likely mistake when time is up: with the endless loop before it when the process never sleeps."""
-        if not self._spins():
-            return mistake
-        return f"{ENDLESS_LOOP}, or {mistake}" if mistake else ENDLESS_LOOP
+        return words.or_endless_loop(mistake) if self._spins() else mistake
 
     def _spins(self) -> bool:
         """Whether the student's process runs each time that it is looked at: a process that waits sleeps at most."""
@@ -599,96 +449,35 @@ class Student:
 
     def _violations(self, parent_hurt: bool = False) -> None:
         """Fail the check for what student code must not do, whatever the exercise is."""
-        if self._tree.too_many is not None:
-            self._fail(
-                verdicts.TOO_MANY,
-                should=f"get by with at most {self._tree.too_many} processes",
-                but="there were more, and all were ended",
-                mistake="a fork in a loop whose children go on looping (a fork bomb)",
-            )
-        if self._tree.parent_killed or parent_hurt:
-            self._fail(
-                verdicts.CRASHED,
-                should="leave its parent process alone",
-                but="a signal hit the process that had started it",
-                mistake="a signal sent to os.getppid(), or to every process: kill(-1)",
-            )
+        tree = self._process.tree
+        if tree.too_many is not None:
+            self._complain(words.too_many(tree.too_many))
+        if tree.parent_killed or parent_hurt:
+            self._complain(words.hurt_its_parent())
 
     def _gone(self) -> None:
         """The channel has ended: say what became of the student's process."""
-        self._tree.wait_for(lambda: self._tree.status is not None or self._tree.gone or self._tree.parent_killed, 1.0)
+        tree = self._process.tree
+        tree.wait_for(lambda: tree.status is not None or tree.gone or tree.parent_killed, 1.0)
         self._violations()
-        status = None if self._tree.status is None else os.waitstatus_to_exitcode(self._tree.status)
-        if status == CHANNEL_CLOSED_STATUS:
-            self._fail(
-                verdicts.CRASHED,
-                should="close only descriptors that it was given or opened itself",
-                but=f"descriptor {CHANNEL_DESCRIPTOR} was closed, through which the judge talks to your code",
-                mistake="every descriptor closed, whoever they belong to",
-            )
-        if status is None:
-            self._fail(verdicts.CRASHED, should="come back to the judge", but="its process cannot be reached any more")
-        self._fail(
-            verdicts.CRASHED,
-            should="come back to the judge",
-            but=f"its process ended instead: {describe_status(status)}",
-            mistake="os._exit in the process that the function was called in"
-            if status >= 0
-            else "a signal sent to its own process, or to the whole process group",
-        )
-
-    def _read_output(self) -> dict[str, bytes]:
-        """What the tree wrote to standard output and error since the last look."""
-        fresh = {}
-        for name in ("out", "err"):
-            with open(self._folder / name, "rb") as file:
-                file.seek(self._read_so_far[name])
-                fresh[name] = file.read()
-            self._read_so_far[name] += len(fresh[name])
-        return fresh
+        if tree.status is not None and os.waitstatus_to_exitcode(tree.status) == CHANNEL_CLOSED_STATUS:
+            self._complain(words.closed_the_channel())
+        self._complain(words.ended(tree.status))
 
     # the end
 
     def end(self) -> None:
         """End the student's whole process tree. Its trace stays until `clear`."""
-        if self._tree is not None:
-            self.ended = self.ended or time.time()
-            self._channel.sock.close()
-            self._tree.end()
+        self._process.end()
 
     def keep_trace(self, target: Path) -> bool:
         """Copy the trace to the path target; False when there is none."""
-        if not self.traced or not self._strace_file.is_file():
-            return False
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(self._strace_file, target)
-        return True
+        return self._process.keep_trace(target)
 
     def clear(self) -> None:
         """Remove everything that the check left on disk."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._process.clear()
 
 
 _NOTHING_MORE = ", and then nothing more"
 _END = ", then end of file"
-
-
-def _exception(message: dict) -> RaisedException | None:
-    entry = message.get("exception")
-    if not entry:
-        return None
-    return RaisedException(
-        entry["type"],
-        tuple(entry["bases"]),
-        entry["message"],
-        entry["errno"],
-        entry["line"],
-        entry.get("source", ""),
-    )
-
-
-def _short(value) -> str:
-    if isinstance(value, socket.socket):
-        return "a socket" if value.type == socket.SOCK_STREAM else "a datagram socket"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}… ({len(value)} long)" if hasattr(value, "__len__") else text[:80]
