@@ -8,6 +8,7 @@ PYTEST = $(BIN)/pytest
 BASE = $(VENV)/.ready-base
 NOTEBOOKS = $(VENV)/.ready-notebooks
 LINT = $(VENV)/.ready-lint
+BENCH = $(VENV)/.ready-bench
 # Twice as many workers as cores: a check of code that hangs waits for its deadline, and needs no core meanwhile.
 WORKERS = -n 4 --dist worksteal
 N ?= 20
@@ -82,7 +83,7 @@ help: ## this list
 # The environment
 
 environment: $(BASE)
-environment-notebooks: $(NOTEBOOKS) $(LINT)
+environment-notebooks: $(NOTEBOOKS) $(LINT) $(BENCH)
 
 # PYTHON chooses the interpreter (PYTHON=python3.12 make lab-1). Without it: that of .venv, else the first that is new enough.
 PYTHONS = $(or $(PYTHON),$(if $(wildcard $(VENV)/.making),,$(BIN)/python) python3 python3.13 python3.12 python3.11)

@@ -1,7 +1,8 @@
 """Make the course's environment, .venv: `python3 -m chatlab.environment [--venv DIR] TIER...`.
 
 Run by any Python from 3.11 on, before anything is installed; the Makefile does it. A tier is what some targets need and
-others should not wait for: `base` (the kit and its tests), `notebooks` (JupyterLab and nbval), `lint` (ruff).
+others should not wait for: `base` (the kit and its tests), `notebooks` (JupyterLab and nbval), `lint` (ruff), `bench`
+(uvloop).
 
 A tier is ready when its stamp, .venv/.ready-TIER, holds the digest of what it is made from: constraints.txt, and what
 pyproject.toml says of the package. While an environment is being made or changed it holds .venv/.making instead of
@@ -23,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = ROOT / "pyproject.toml"
 CONSTRAINTS = ROOT / "constraints.txt"
-TIERS = ("base", "notebooks", "lint")
+TIERS = ("base", "notebooks", "lint", "bench")
 OLDEST = (3, 11)
 
 
