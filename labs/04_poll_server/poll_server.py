@@ -1,0 +1,372 @@
+"""A chat server in one process: what a client says, line by line, goes to every other client.
+
+One poll watches the listener and all connections, and nothing here waits but poll. A turn of the loop reads what is
+there, joins it into one block of whole lines, and sends to each client once: views of that block, without what it said
+itself. What the kernel does not take at once waits in the client's queue. While a queue is full nobody is read, so that
+TCP's flow control holds the senders back; a reader that takes nothing for `--stall-seconds` then is evicted.
+
+Sources: Stevens, UNIX Network Programming, 6.10, 6.11 and 16; Kerrisk, The Linux Programming Interface, 61 and 63.2;
+poll(2), accept(2), sendmsg(2), tcp(7).
+"""
+
+import argparse
+import contextlib
+import errno
+import fcntl
+import itertools
+import math
+import os
+import resource
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+from typing import NoReturn
+
+LINE_BYTES = 65536  # the longest line, its newline included
+LEAST_BYTES, MOST_BYTES = 1024, 65536  # that one client may say in a turn
+UNSENT_BYTES = 131072  # the kernel takes so much for a client beyond what is on its way
+IOV_MAX = 1024  # buffers for one sendmsg
+LINGER_SECONDS = 2.0
+REST_SECONDS = 1.0
+OTHER_DESCRIPTORS = 32  # standard streams, the listener, newcomers that are turned away, and some to spare
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close sends RST, and the kernel keeps nothing for the peer
+
+
+def log(text: str) -> None:
+    os.write(2, f"{text}\n".encode())
+
+
+def set_nonblocking(fd: int) -> None:
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+
+
+class Client:
+    """One connection: what it may do, its line that has no end yet, and what is still to be sent to it."""
+
+    __slots__ = ("sock", "fd", "name", "events", "speaks", "hears", "partial", "queue", "queued")
+
+    def __init__(self, sock: socket.socket, name: str):
+        self.sock, self.fd, self.name = sock, sock.fileno(), name
+        self.events: int | None = None  # what poll is asked for; None: not registered
+        self.speaks = True  # until its end of input, or its dismissal
+        self.hears = True  # until the connection is broken, or its dismissal
+        self.partial = bytearray()
+        self.queue: list[memoryview] = []
+        self.queued = 0  # bytes
+
+
+class Deadlines(dict[object, float]):
+    """Who has until when. All have the same `seconds`, so a dict, in its order of insertion, is a timer queue."""
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+
+    def start(self, who: object) -> None:
+        self.pop(who, None)
+        self[who] = time.monotonic() + self.seconds
+
+    def first(self) -> float:
+        return next(iter(self.values()), math.inf)
+
+    def expired(self) -> list:
+        now = time.monotonic()
+        return [who for who, _ in itertools.takewhile(lambda item: item[1] <= now, self.items())]
+
+
+class PollServer:
+    """The server, step by step. `listener` is a listening TCP socket; `options` are those of the command line."""
+
+    def __init__(self, listener: socket.socket, options: argparse.Namespace):
+        self.listener, self.options = listener, options
+        self.poller = select.poll()
+        self.clients: dict[int, Client] = {}  # by descriptor
+        self.said: dict[Client, bytes] = {}  # the whole lines that each said in this turn
+        self.senders_wait = False
+        self.full = Deadlines(options.stall_seconds)  # readers with a full queue
+        self.half_closed = Deadlines(options.half_close_seconds)
+        self.leaving = Deadlines(LINGER_SECONDS)  # dismissed clients
+        self.resting = Deadlines(REST_SECONDS)  # the listener, when accept finds no descriptor
+
+    def serve(self) -> NoReturn:
+        set_nonblocking(self.listener.fileno())  # a newcomer may be gone again between poll and accept
+        self.poller.register(self.listener, select.POLLIN)  # who is registered first comes first in poll's answer
+        while True:
+            self.turn(self.poller.poll(self.milliseconds_to_wait()))
+
+    def turn(self, ready: list[tuple[int, int]]) -> None:
+        for fd, revents in ready:
+            if fd == self.listener.fileno():
+                self.accept()
+                continue
+            client = self.clients[fd]
+            if revents & (select.POLLERR | select.POLLHUP):
+                self.hang_up(client)
+            elif revents & select.POLLIN:
+                self.receive(client, self.options.queue_bytes // len(ready))
+            if revents & select.POLLOUT and client.queue:  # no elif: who always speaks must be sent to as well
+                self.send(client)
+        self.relay()
+        self.end_overdue()
+        self.hold_or_release_senders()
+
+    def milliseconds_to_wait(self) -> int | None:
+        end = min(deadlines.first() for deadlines in (self.full, self.half_closed, self.leaving, self.resting))
+        return None if end == math.inf else max(0, math.ceil((end - time.monotonic()) * 1000))
+
+    def watch(self, client: Client) -> None:
+        """Ask poll for what can be used now. Anything else it would report for ever, and never sleep."""
+        reads = not self.senders_wait if client.speaks else client in self.leaving
+        events = select.POLLIN * reads | select.POLLOUT * bool(client.queue)
+        if client.speaks and not client.hears and not reads:
+            events = None  # broken: its ERR and HUP come unasked, so poll hears of it when senders need not wait
+        if events is None and client.events is not None:
+            self.poller.unregister(client.fd)
+        elif events != client.events:
+            self.poller.register(client.fd, events)
+        client.events = events
+
+    # Newcomers.
+
+    def accept(self) -> None:
+        """Accept until EAGAIN, so that all who are here hear this turn's lines."""
+        while True:
+            try:
+                sock, (host, port) = self.listener.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in NO_DESCRIPTOR:
+                    self.rest(error)
+                    return
+                continue  # ECONNABORTED and the like: this one has gone, others may wait
+            self.welcome(Client(sock, f"{host}:{port}"))
+
+    def welcome(self, client: Client) -> None:
+        set_nonblocking(client.fd)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a line does not wait for the last one's ACK
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        room_is_full = len(self.clients) - len(self.leaving) >= self.options.max_clients
+        self.clients[client.fd] = client
+        self.watch(client)
+        if room_is_full:
+            self.dismiss(client, f"this room is full ({self.options.max_clients} clients), try again later")
+
+    def rest(self, error: OSError) -> None:
+        """Ask no more for newcomers: while they wait the listener is readable, and poll would not sleep."""
+        log(f"accept: {error.strerror}: newcomers must wait")
+        self.poller.modify(self.listener, 0)
+        self.resting.start(self.listener)
+
+    # What clients say.
+
+    def receive(self, client: Client, share: int) -> None:
+        """Read once. `share` in bytes: all who speak in a turn say about as much as one queue holds."""
+        try:
+            data = client.sock.recv(min(max(share, LEAST_BYTES), MOST_BYTES))
+        except BlockingIOError:
+            return
+        except OSError:  # ECONNRESET and the like come when all that had arrived has been read
+            self.remove(client)
+            return
+        if not data:
+            self.end_of_input(client)
+        elif client.speaks:
+            self.gather(client, data)
+
+    def gather(self, client: Client, data: bytes) -> None:
+        """Put whole lines aside for the others, and keep the beginning of the next."""
+        end = data.rfind(b"\n") + 1
+        first_line = len(client.partial) + (data.find(b"\n") + 1 if end else len(data) + 1)
+        if first_line > LINE_BYTES:
+            self.dismiss(client, f"a line has at most {LINE_BYTES} bytes, its newline included")
+            return
+        if end:
+            self.said[client] = bytes(client.partial) + data[:end]
+            client.partial.clear()
+        client.partial += data[end:]
+
+    def end_of_input(self, client: Client) -> None:
+        """FIN: it says no more, and may still hear. Who cannot be sent to either is gone, with half a line unsaid."""
+        if not client.hears and not client.queue:
+            self.remove(client)
+            return
+        if client.partial:
+            self.said[client] = bytes(client.partial) + b"\n"
+        client.speaks = False
+        self.leaving.pop(client, None)
+        self.half_closed.start(client)
+        self.watch(client)
+
+    def hang_up(self, client: Client) -> None:
+        """The connection is broken. What had arrived before can still be read, when senders need not wait."""
+        self.stop_sending(client)
+        if client.speaks and not self.senders_wait:
+            self.receive(client, MOST_BYTES)
+
+    # What clients hear.
+
+    def relay(self) -> None:
+        """Send this turn's lines to everyone else: views of one block, so that there is no copy for each client."""
+        block = memoryview(b"".join(self.said.values()))
+        starts = itertools.accumulate(map(len, self.said.values()), initial=0)
+        own = {
+            client: (start, start + len(self.said[client])) for client, start in zip(self.said, starts, strict=False)
+        }
+        self.said = {}
+        for client in list(self.clients.values()) if block else ():
+            if client.hears:
+                start, end = own.get(client, (0, 0))
+                self.enqueue(client, block[:start], block[end:])
+
+    def enqueue(self, client: Client, *parts: memoryview) -> None:
+        waits_for_room = bool(client.queue)
+        client.queue += filter(len, parts)
+        client.queued += sum(map(len, parts))
+        if waits_for_room:
+            self.judge_reader(client, 0)
+        elif client.queue:
+            self.send(client)
+
+    def send(self, client: Client) -> None:
+        """Send once, as much as the kernel takes; POLLOUT tells when it takes more."""
+        try:
+            sent = client.sock.sendmsg(client.queue[:IOV_MAX])
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # EPIPE, ECONNRESET
+            self.stop_sending(client)
+            return
+        self.take_from_queue(client, sent)
+        self.judge_reader(client, sent)
+        self.watch(client)
+        if not client.hears and not client.queue:
+            with contextlib.suppress(OSError):  # ENOTCONN: it was faster, as poll will tell
+                client.sock.shutdown(socket.SHUT_WR)
+
+    def take_from_queue(self, client: Client, sent: int) -> None:
+        client.queued -= sent
+        whole = 0
+        while whole < len(client.queue) and sent >= len(client.queue[whole]):
+            sent -= len(client.queue[whole])
+            whole += 1
+        del client.queue[:whole]
+        if sent:
+            client.queue[0] = client.queue[0][sent:]
+
+    def judge_reader(self, client: Client, sent: int) -> None:
+        """A queue is full from `--queue-bytes` on, until three quarters are left; taking something gives more time."""
+        was_full = client in self.full
+        if client.queued <= self.options.queue_bytes * 3 // 4:
+            self.full.pop(client, None)
+        elif (was_full and sent) or (not was_full and client.queued >= self.options.queue_bytes):
+            self.full.start(client)
+
+    def hold_or_release_senders(self) -> None:
+        if self.senders_wait != bool(self.full):
+            self.senders_wait = bool(self.full)
+            for client in self.clients.values():
+                self.watch(client)
+
+    # How clients leave.
+
+    def stop_sending(self, client: Client) -> None:
+        """Nothing reaches it any more. Who does not speak either is gone."""
+        if not client.speaks:
+            self.remove(client)
+            return
+        client.hears = False
+        client.queue, client.queued = [], 0
+        self.full.pop(client, None)
+        self.watch(client)
+
+    def dismiss(self, client: Client, notice: str) -> None:
+        """Out of the room, with a word. It is read on for a while: a close over unread bytes may destroy the notice."""
+        log(f"{client.name}: {notice}")
+        client.speaks = client.hears = False
+        client.partial.clear()
+        self.leaving.start(client)
+        self.enqueue(client, memoryview(f"* {notice}\n".encode()))
+        self.watch(client)
+
+    def remove(self, client: Client) -> None:
+        if client.events is not None:
+            self.poller.unregister(client.fd)
+        del self.clients[client.fd]
+        client.sock.close()
+        client.speaks, client.queue = False, []
+        for deadlines in (self.full, self.half_closed, self.leaving):
+            deadlines.pop(client, None)
+
+    def end_overdue(self) -> None:
+        for client in self.full.expired():
+            log(
+                f"{client.name}: evicted: it has taken nothing of {client.queued} bytes for {self.full.seconds} seconds"
+            )
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            self.remove(client)
+        for client in self.half_closed.expired() + self.leaving.expired():
+            self.remove(client)
+        if self.resting.expired():
+            self.resting.clear()
+            self.poller.modify(self.listener, select.POLLIN)
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(description="A chat server in one process: poll, and a bounded queue for each client.")
+    parser.add_argument("--host", default="127.0.0.1", help="IPv4 address or name to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=9999, help="TCP port; 0: the kernel chooses (default %(default)s)")
+    parser.add_argument("--max-clients", type=int, help="clients at a time (default: what the descriptor limit allows)")
+    parser.add_argument("--queue-bytes", type=int, default=2**20, help="a queue is full then (default %(default)s)")
+    parser.add_argument("--stall-seconds", type=float, default=1.0, help="with a full queue (default %(default)s)")
+    parser.add_argument("--half-close-seconds", type=float, default=30.0, help="after a FIN (default %(default)s)")
+    options = parser.parse_args()
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port is {options.port}, but a port is between 0 and 65535")
+    for name in ("max_clients", "queue_bytes", "stall_seconds", "half_close_seconds"):
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            parser.error(f"--{name.replace('_', '-')} is {value}, but must be greater than 0")
+    return options
+
+
+def allow_descriptors(max_clients: int | None) -> int:
+    """Raise the limit of open descriptors as far as it goes, getrlimit(2). Returns how many clients there may be."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard - OTHER_DESCRIPTORS < (max_clients or 1):
+        sys.exit(f"poll_server: {max_clients or 1} clients need more descriptors than the {hard} that are allowed")
+    return max_clients or hard - OTHER_DESCRIPTORS
+
+
+def open_listener(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart may find old connections in TIME_WAIT
+    listener.bind((host, port))
+    listener.listen(socket.SOMAXCONN)
+    return listener
+
+
+def main(server_class: type[PollServer] = PollServer) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit())
+    options = parse_arguments()
+    options.max_clients = allow_descriptors(options.max_clients)
+    try:
+        listener = open_listener(options.host, options.port)
+    except OSError as error:
+        sys.exit(f"poll_server: cannot listen on {options.host}:{options.port}: {error.strerror}")
+    print("listening on {}:{}".format(*listener.getsockname()), flush=True)
+    server_class(listener, options).serve()
+
+
+if __name__ == "__main__":
+    main()
