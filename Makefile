@@ -16,7 +16,7 @@ TESTS ?= tests/labs tests/kit
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: FORCE help chat watch hint why progress notebook notebooks test test-notebooks stress bench doctor lint clean
+.PHONY: FORCE help chat join watch hint why progress notebook notebooks test test-notebooks stress bench doctor lint clean
 .PHONY: environment environment-notebooks $(foreach n,1 2 3 4 5 6,lab-$(n))
 
 ##@ For students
@@ -42,8 +42,11 @@ why: $(BASE) ## a failed check's trace beside the reference's:  make why EX=1.2
 progress: $(BASE) ## what is done, and what comes next
 	@$(CHATLAB) progress
 
-chat: $(BASE) ## the full chat system (lab 6)
-	@$(CHATLAB) chat
+chat: $(BASE) ## open a room and chat in it; with your own server:  make chat SERVER=PROGRAM
+	@$(CHATLAB) chat$(if $(SERVER), --server "$(SERVER)")$(if $(PORT), --port $(PORT))
+
+join: $(BASE) ## join that room from another terminal
+	@$(CHATLAB) join$(if $(PORT), --port $(PORT))$(if $(HOST), --host $(HOST))
 
 doctor: $(BASE) ## what this machine has, and the cure for what it lacks
 	@$(CHATLAB) doctor
@@ -64,8 +67,8 @@ test: $(NOTEBOOKS) ## the labs', the kit's and the guards' tests; these judge ev
 stress: $(BASE) ## tests N times while both cores are loaded:  make stress N=20 TESTS=tests/labs
 	@$(CHATLAB) stress --times $(N) $(TESTS)
 
-bench: $(BASE) ## the servers beside their peers
-	@$(CHATLAB) bench
+bench: $(BENCH) ## the servers beside their peers, 15 minutes; yours too:  make bench SERVER="command {port}"
+	@$(CHATLAB) bench$(if $(QUICK), --quick)$(if $(SERVER), --server "$(SERVER)")
 
 lint: $(LINT) ## ruff: mistakes, and the form of the code
 	@$(BIN)/ruff check

@@ -1,7 +1,7 @@
 """The command line, `chatlab`: each family of commands in a module of its own, heavy imports inside the commands.
 
 study.py: lab, check, hint, why, watch, progress. books.py: notebook, notebooks, kernelspec. house.py: doctor, stress,
-clean, and what is not built yet. figure.py: the README's figure. say.py: how they speak.
+clean. chat.py: chat, join. bench.py: bench. figure.py: the README's figure. say.py: how they speak.
 """
 
 import os

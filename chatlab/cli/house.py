@@ -1,11 +1,11 @@
-"""The commands about the house: doctor, stress, clean, and what is not built yet."""
+"""The commands about the house: doctor, stress, clean."""
 
 from typing import Annotated
 
 import typer
 
 from chatlab import course as courses
-from chatlab.cli.say import app, complain, not_built, say, short
+from chatlab.cli.say import app, complain, say, short
 
 # Without them the kit falls back, to sampling and to a weaker sandbox.
 FALLBACKS = ("strace", "bubblewrap")
@@ -62,15 +62,3 @@ def clean(
         complain(f"{short(path, root)} stays: {error.strerror}")
     say(f"removed {len(removed)} files and folders that tools had made")
     raise typer.Exit(1 if kept else 0)
-
-
-@app.command()
-def chat() -> None:
-    """Run the full chat system."""
-    not_built("the full chat system", "it comes with stage 6 of the course")
-
-
-@app.command()
-def bench() -> None:
-    """Measure the servers beside their peers."""
-    not_built("bench", "the first chat server to measure comes with stage 4 of the course")

@@ -61,5 +61,7 @@ def _without_a_command(context: typer.Context) -> None:
 # Each registers its commands with `app`, in the order of the help text.
 from chatlab.cli import study  # noqa: E402, F401, I001
 from chatlab.cli import books  # noqa: E402, F401
+from chatlab.cli import chat  # noqa: E402, F401
 from chatlab.cli import house  # noqa: E402, F401
+from chatlab.cli import bench  # noqa: E402, F401
 from chatlab.cli import figure  # noqa: E402, F401

@@ -47,6 +47,9 @@ def ready(tmp_path):
 COMMANDS = [
     *[(f"lab-{n}", f"chatlab lab {n}") for n in range(1, 7)],
     ("chat", "chatlab chat"),
+    ("chat SERVER=my.py PORT=0", 'chatlab chat --server "my.py" --port 0'),
+    ("join", "chatlab join"),
+    ("join PORT=40123", "chatlab join --port 40123"),
     ("check-1", "chatlab check 1"),
     ("check-1.2", "chatlab check 1.2"),
     ("watch", "chatlab watch"),
@@ -57,6 +60,7 @@ COMMANDS = [
     ("notebooks", "chatlab notebooks"),
     ("stress N=3 TESTS=tests/labs", "chatlab stress --times 3 tests/labs"),
     ("bench", "chatlab bench"),
+    ("bench QUICK=1 SERVER=my.py", 'chatlab bench --quick --server "my.py"'),
     ("doctor", "chatlab doctor"),
     ("clean", "chatlab clean"),
 ]

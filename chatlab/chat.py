@@ -1,0 +1,107 @@
+"""A room to chat in: a server of the course, and its user in it with lab 03's client."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from chatlab import procfs
+from chatlab.launch import launch
+from chatlab.launch.program import describe_status, scale
+
+CLIENT = "labs/03_poll_client/poll_client.py"
+LOOK_MILLISECONDS = 100
+READ_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
+FIN_SENT = ("04", "05")  # FIN_WAIT1, FIN_WAIT2: the `st` column of /proc/net/tcp, proc_pid_net(5)
+
+
+class RoomFault(Exception):
+    """The room ended by itself: one clear line."""
+
+
+def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str], None]) -> int:
+    """Open a room, tell how others join it, and put the user into it until ^D or ^C.
+
+    Arguments: root, the course's; program, the server's path; port, 0 lets the kernel choose; joining, the command
+    with which others join, {host} and {port} in it; say, prints a line.
+    Returns the exit status: 0, or the client's, which has then said why. Raises LaunchError, RoomFault.
+    """
+    with launch(str(program), "--port", port) as server:
+        name, number = server.address
+        say(f"The room is open at {name}:{number}. Others join it, each in a terminal of their own, with")
+        say(f"  {joining.format(host=name, port=number)}\n  nc {name} {number}")
+        say("What you type goes to everyone else. ^D or ^C ends the room.")
+        sys.stdout.flush()
+        client = subprocess.Popen(command(root, name, number))
+        try:
+            left = _wait_until_left(client, server)
+        except KeyboardInterrupt:
+            left = True
+            client.send_signal(signal.SIGINT)  # a terminal has done so; `kill -INT` of this program alone has not
+        fault = None if left or server.returncode is None else _last_words(server)
+        server.stop()
+        status = _ended(client)
+    if fault:
+        raise RoomFault(fault)
+    say("The room is closed.")
+    return max(status, 0)
+
+
+def command(root: Path, host: str, port: int) -> list[str]:
+    """The command that joins a room."""
+    return [sys.executable, str(root / CLIENT), host, str(port)]
+
+
+def _wait_until_left(client: subprocess.Popen, server) -> bool:
+    """Wait for the client's end (False), or until its input has ended and the server has read all of it (True).
+
+    The client itself would stay, and print what the others say, for as long as the server lets it.
+    """
+    pidfd = os.pidfd_open(client.pid)
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    deadline = None
+    try:
+        while not poller.poll(LOOK_MILLISECONDS):
+            sent, unread = _half_closed(client.pid, server.port)
+            if not sent:
+                continue
+            deadline = deadline or time.monotonic() + READ_SECONDS * scale()
+            if not unread or time.monotonic() > deadline:
+                return True
+        return False
+    finally:
+        os.close(pidfd)
+
+
+def _half_closed(pid: int, port: int) -> tuple[bool, bool]:
+    """Whether the process has sent a FIN to that port, and whether the other side has something to read still."""
+    sockets = set(procfs.descriptors(pid).values())
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    ends = {(row[1], row[2]): row for row in rows}  # (local address, remote address): hexadecimal, :PORT at the end
+    for (local, remote), row in ends.items():
+        if remote.endswith(f":{port:04X}") and row[3] in FIN_SENT and f"socket:[{row[9]}]" in sockets:
+            other = ends.get((remote, local))
+            return True, other is not None and int(other[4].partition(":")[2], 16) > 0  # tx_queue:rx_queue
+    return False, False
+
+
+def _last_words(server) -> str:
+    words = server.log.strip().splitlines()
+    return f"the server, {server.name}, ended: {describe_status(server.returncode)}" + (
+        f": {words[-1]}" if words else ""
+    )
+
+
+def _ended(client: subprocess.Popen) -> int:
+    """The client's exit status, soon after the server's end."""
+    try:
+        return client.wait(LEAVE_SECONDS * scale())
+    except subprocess.TimeoutExpired:
+        client.kill()
+        return client.wait()

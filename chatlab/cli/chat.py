@@ -1,0 +1,52 @@
+"""The commands of the chat: chat, join."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chatlab import course as courses
+from chatlab.cli.say import Failure, app, say
+
+SERVER = "labs/04_poll_server/poll_server.py"
+PORT = 9999
+Port = Annotated[int, typer.Option(min=0, max=65535, help="The room's TCP port; for chat, 0: the kernel chooses.")]
+
+
+@app.command()
+def chat(
+    server: Annotated[str, typer.Option(metavar="PROGRAM", help="The server: a program with --port.")] = SERVER,
+    port: SERVER = "labs/04_poll_server/poll_server.py"
+PORT = 9999
+Port = PORT,
+) -> None:
+    """Open a room with a server of the course, or your own, and chat in it until ^D or ^C."""
+    from chatlab import chat as rooms
+
+    root = courses.find_root()
+    program = next((place for place in (Path.cwd() / server, root / server) if place.is_file()), None)
+    if program is None:
+        raise Failure(f"{server} is not there: --server names a program, such as {SERVER}")
+    joining = "make join" if port == PORT else "make join PORT={port}"
+    try:
+        status = rooms.host(root, program, port, joining, say)
+    except rooms.RoomFault as fault:
+        raise Failure(str(fault)) from None
+    raise typer.Exit(status)
+
+
+@app.command()
+def join(
+    port: SERVER = "labs/04_poll_server/poll_server.py"
+PORT = 9999
+Port = PORT,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Where the room is.")] = "127.0.0.1",
+) -> None:
+    """Join a room that somebody has opened with chat. ^C leaves it."""
+    from chatlab import chat as rooms
+
+    command = rooms.command(courses.find_root(), host, port)
+    sys.stdout.flush()
+    os.execv(command[0], command)
