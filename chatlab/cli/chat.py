@@ -18,9 +18,7 @@ Port = Annotated[int, typer.Option(min=0, max=65535, help="The room's TCP port; 
 @app.command()
 def chat(
     server: Annotated[str, typer.Option(metavar="PROGRAM", help="The server: a program with --port.")] = SERVER,
-    port: SERVER = "labs/04_poll_server/poll_server.py"
-PORT = 9999
-Port = PORT,
+    port: Port = PORT,
 ) -> None:
     """Open a room with a server of the course, or your own, and chat in it until ^D or ^C."""
     from chatlab import chat as rooms
@@ -39,9 +37,7 @@ Port = PORT,
 
 @app.command()
 def join(
-    port: SERVER = "labs/04_poll_server/poll_server.py"
-PORT = 9999
-Port = PORT,
+    port: Port = PORT,
     host: Annotated[str, typer.Option(metavar="HOST", help="Where the room is.")] = "127.0.0.1",
 ) -> None:
     """Join a room that somebody has opened with chat. ^C leaves it."""
