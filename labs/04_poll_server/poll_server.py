@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import errno
 import fcntl
-import itertools
 import math
 import os
 import resource
@@ -23,13 +22,15 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import NoReturn
 
 LINE_BYTES = 65536  # the longest line, its newline included
 LEAST_BYTES, MOST_BYTES = 1024, 65536  # that one client may say in a turn
-UNSENT_BYTES = 131072  # the kernel takes so much for a client beyond what is on its way
+UNSENT_BYTES = 65536  # the kernel takes so much for a client beyond what is on its way
 IOV_MAX = 1024  # buffers for one sendmsg
 LINGER_SECONDS = 2.0
+SLOW_READER = 4  # the kernel tells of 100 kB/s about once a second: who is known to read gets so many times the time
 REST_SECONDS = 1.0
 OTHER_DESCRIPTORS = 32  # standard streams, the listener, newcomers that are turned away, and some to spare
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -47,7 +48,7 @@ def set_nonblocking(fd: int) -> None:
 class Client:
     """One connection: what it may do, its line that has no end yet, and what is still to be sent to it."""
 
-    __slots__ = ("sock", "fd", "name", "events", "speaks", "hears", "partial", "queue", "queued")
+    __slots__ = ("sock", "fd", "name", "events", "speaks", "hears", "partial", "queue", "queued", "slow")
 
     def __init__(self, sock: socket.socket, name: str):
         self.sock, self.fd, self.name = sock, sock.fileno(), name
@@ -57,24 +58,7 @@ class Client:
         self.partial = bytearray()
         self.queue: list[memoryview] = []
         self.queued = 0  # bytes
-
-
-class Deadlines(dict[object, float]):
-    """Who has until when. All have the same `seconds`, so a dict, in its order of insertion, is a timer queue."""
-
-    def __init__(self, seconds: float):
-        self.seconds = seconds
-
-    def start(self, who: object) -> None:
-        self.pop(who, None)
-        self[who] = time.monotonic() + self.seconds
-
-    def first(self) -> float:
-        return next(iter(self.values()), math.inf)
-
-    def expired(self) -> list:
-        now = time.monotonic()
-        return [who for who, _ in itertools.takewhile(lambda item: item[1] <= now, self.items())]
+        self.slow = False  # has it taken something out of a full queue?
 
 
 class PollServer:
@@ -85,11 +69,10 @@ class PollServer:
         self.poller = select.poll()
         self.clients: dict[int, Client] = {}  # by descriptor
         self.said: dict[Client, bytes] = {}  # the whole lines that each said in this turn
-        self.senders_wait = False
-        self.full = Deadlines(options.stall_seconds)  # readers with a full queue
-        self.half_closed = Deadlines(options.half_close_seconds)
-        self.leaving = Deadlines(LINGER_SECONDS)  # dismissed clients
-        self.resting = Deadlines(REST_SECONDS)  # the listener, when accept finds no descriptor
+        self.dismissed: set[Client] = set()
+        self.full: set[Client] = set()  # readers with a full queue …
+        self.senders_wait = False  # … which hold everybody back
+        self.due: dict[tuple[Callable, object], float] = {}  # (what to do, with whom) → when, on the monotonic clock
 
     def serve(self) -> NoReturn:
         set_nonblocking(self.listener.fileno())  # a newcomer may be gone again between poll and accept
@@ -110,16 +93,26 @@ class PollServer:
             if revents & select.POLLOUT and client.queue:  # no elif: who always speaks must be sent to as well
                 self.send(client)
         self.relay()
-        self.end_overdue()
+        self.do_what_is_due()
         self.hold_or_release_senders()
 
     def milliseconds_to_wait(self) -> int | None:
-        end = min(deadlines.first() for deadlines in (self.full, self.half_closed, self.leaving, self.resting))
-        return None if end == math.inf else max(0, math.ceil((end - time.monotonic()) * 1000))
+        if not self.due:
+            return None
+        return max(0, math.ceil((min(self.due.values()) - time.monotonic()) * 1000))
+
+    def set_timer(self, seconds: float, action: Callable, who: object) -> None:
+        self.due[action, who] = time.monotonic() + seconds
+
+    def do_what_is_due(self) -> None:
+        now = time.monotonic()
+        for (action, who), when in list(self.due.items()):
+            if when <= now and self.due.pop((action, who), None):
+                action(who)
 
     def watch(self, client: Client) -> None:
         """Ask poll for what can be used now. Anything else it would report for ever, and never sleep."""
-        reads = not self.senders_wait if client.speaks else client in self.leaving
+        reads = not self.senders_wait if client.speaks else not client.hears
         events = select.POLLIN * reads | select.POLLOUT * bool(client.queue)
         if client.speaks and not client.hears and not reads:
             events = None  # broken: its ERR and HUP come unasked, so poll hears of it when senders need not wait
@@ -149,7 +142,7 @@ class PollServer:
         set_nonblocking(client.fd)
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # a line does not wait for the last one's ACK
         client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-        room_is_full = len(self.clients) - len(self.leaving) >= self.options.max_clients
+        room_is_full = len(self.clients) - len(self.dismissed) >= self.options.max_clients
         self.clients[client.fd] = client
         self.watch(client)
         if room_is_full:
@@ -159,7 +152,10 @@ class PollServer:
         """Ask no more for newcomers: while they wait the listener is readable, and poll would not sleep."""
         log(f"accept: {error.strerror}: newcomers must wait")
         self.poller.modify(self.listener, 0)
-        self.resting.start(self.listener)
+        self.set_timer(REST_SECONDS, self.listen_again, self.listener)
+
+    def listen_again(self, listener: socket.socket) -> None:
+        self.poller.modify(listener, select.POLLIN)
 
     # What clients say.
 
@@ -191,14 +187,13 @@ class PollServer:
 
     def end_of_input(self, client: Client) -> None:
         """FIN: it says no more, and may still hear. Who cannot be sent to either is gone, with half a line unsaid."""
-        if not client.hears and not client.queue:
+        if not client.hears:
             self.remove(client)
             return
         if client.partial:
             self.said[client] = bytes(client.partial) + b"\n"
         client.speaks = False
-        self.leaving.pop(client, None)
-        self.half_closed.start(client)
+        self.set_timer(self.options.half_close_seconds, self.remove, client)
         self.watch(client)
 
     def hang_up(self, client: Client) -> None:
@@ -211,11 +206,10 @@ class PollServer:
 
     def relay(self) -> None:
         """Send this turn's lines to everyone else: views of one block, so that there is no copy for each client."""
-        block = memoryview(b"".join(self.said.values()))
-        starts = itertools.accumulate(map(len, self.said.values()), initial=0)
-        own = {
-            client: (start, start + len(self.said[client])) for client, start in zip(self.said, starts, strict=False)
-        }
+        block, own, end = memoryview(b"".join(self.said.values())), {}, 0
+        for client, lines in self.said.items():
+            own[client] = end, end + len(lines)
+            end += len(lines)
         self.said = {}
         for client in list(self.clients.values()) if block else ():
             if client.hears:
@@ -260,10 +254,13 @@ class PollServer:
     def judge_reader(self, client: Client, sent: int) -> None:
         """A queue is full from `--queue-bytes` on, until three quarters are left; taking something gives more time."""
         was_full = client in self.full
+        client.slow = client.queued > 0 and (client.slow or (was_full and sent > 0))
         if client.queued <= self.options.queue_bytes * 3 // 4:
-            self.full.pop(client, None)
-        elif (was_full and sent) or (not was_full and client.queued >= self.options.queue_bytes):
-            self.full.start(client)
+            self.full.discard(client)
+        elif was_full or client.queued >= self.options.queue_bytes:
+            self.full.add(client)
+            if sent or not was_full:
+                self.set_timer(self.options.stall_seconds * (SLOW_READER if client.slow else 1), self.evict, client)
 
     def hold_or_release_senders(self) -> None:
         if self.senders_wait != bool(self.full):
@@ -280,7 +277,7 @@ class PollServer:
             return
         client.hears = False
         client.queue, client.queued = [], 0
-        self.full.pop(client, None)
+        self.full.discard(client)
         self.watch(client)
 
     def dismiss(self, client: Client, notice: str) -> None:
@@ -288,31 +285,27 @@ class PollServer:
         log(f"{client.name}: {notice}")
         client.speaks = client.hears = False
         client.partial.clear()
-        self.leaving.start(client)
+        self.dismissed.add(client)
+        self.set_timer(LINGER_SECONDS, self.remove, client)
         self.enqueue(client, memoryview(f"* {notice}\n".encode()))
         self.watch(client)
+
+    def evict(self, client: Client) -> None:
+        if client in self.full:
+            log(f"{client.name}: evicted: {client.queued} bytes wait for it, and it takes nothing")
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            self.remove(client)
 
     def remove(self, client: Client) -> None:
         if client.events is not None:
             self.poller.unregister(client.fd)
-        del self.clients[client.fd]
         client.sock.close()
         client.speaks, client.queue = False, []
-        for deadlines in (self.full, self.half_closed, self.leaving):
-            deadlines.pop(client, None)
-
-    def end_overdue(self) -> None:
-        for client in self.full.expired():
-            log(
-                f"{client.name}: evicted: it has taken nothing of {client.queued} bytes for {self.full.seconds} seconds"
-            )
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
-            self.remove(client)
-        for client in self.half_closed.expired() + self.leaving.expired():
-            self.remove(client)
-        if self.resting.expired():
-            self.resting.clear()
-            self.poller.modify(self.listener, select.POLLIN)
+        del self.clients[client.fd]
+        self.dismissed.discard(client)
+        self.full.discard(client)
+        self.due.pop((self.evict, client), None)
+        self.due.pop((self.remove, client), None)
 
 
 class Parser(argparse.ArgumentParser):
