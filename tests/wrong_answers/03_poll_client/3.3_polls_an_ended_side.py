@@ -1,0 +1,23 @@
+"""The peer's side is polled on after its end, and is ready for ever.
+
+check: test_the_peer_ends_first
+says: a side that has ended polled on
+"""
+
+
+def ask(sock, source_fd):
+    said, rest = [], b""
+    sending = receiving = True
+    while sending or receiving:
+        source, network = wait_for_both(source_fd, sock, sending and not rest, True, rest)
+        if network & ~select.POLLOUT and receiving:
+            said.append(sock.recv(65536, socket.MSG_DONTWAIT))
+            receiving = said[-1] != b""
+        if network & select.POLLOUT:
+            rest = rest[sock.send(rest, socket.MSG_DONTWAIT) :]
+        if source:
+            rest = os.read(source_fd, PIPE_BYTES)
+            if not rest:
+                sending = False
+                half_close(sock)
+    return b"".join(said)

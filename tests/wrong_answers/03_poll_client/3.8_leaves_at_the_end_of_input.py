@@ -1,0 +1,22 @@
+"""It leaves when standard input has ended, and the answer is not printed.
+
+check: test_the_input_ends
+says: leaving at the end of input
+"""
+
+
+def run_client(host, port, stdin_fd, stdout_fd):
+    found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    sock = connect_first([address for *_, address in found], CONNECT_SECONDS)
+    with sock, contextlib.closing(Uplink(stdin_fd, sock)) as uplink:
+        screen = Screen(stdout_fd)
+        while not uplink.done:
+            keyboard, network = poll_client(stdin_fd, sock, uplink)
+            if network & ~select.POLLOUT:
+                data = sock.recv(65536)
+                screen.show(data)
+                if not data:
+                    return
+            if not network & ENDED:
+                with contextlib.suppress(ConnectionError):
+                    uplink.turn(keyboard, network)

@@ -1,0 +1,25 @@
+"""A reset is taken for an end.
+
+check: test_a_reset
+says: an error swallowed
+"""
+
+
+def run_client(host, port, stdin_fd, stdout_fd):
+    found = socket.getaddrinfo(host, port, socket.AF_INET, socket.SOCK_STREAM)
+    sock = connect_first([address for *_, address in found], CONNECT_SECONDS)
+    with sock, contextlib.closing(Uplink(stdin_fd, sock)) as uplink:
+        screen = Screen(stdout_fd)
+        while True:
+            keyboard, network = poll_client(stdin_fd, sock, uplink)
+            if network & ~select.POLLOUT:
+                try:
+                    data = sock.recv(65536)
+                except ConnectionResetError:
+                    return
+                screen.show(data)
+                if not data:
+                    return
+            if not network & ENDED:
+                with contextlib.suppress(ConnectionError):
+                    uplink.turn(keyboard, network)
