@@ -32,13 +32,15 @@ IOV_MAX = 1024  # buffers for one sendmsg
 LINGER_SECONDS = 2.0
 SLOW_READER = 4  # the kernel tells of 100 kB/s about once a second: who is known to read gets so many times the time
 REST_SECONDS = 1.0
+LONGEST_WAIT_SECONDS = 86400  # poll takes an int of milliseconds, 24 days at most
 OTHER_DESCRIPTORS = 32  # standard streams, the listener, newcomers that are turned away, and some to spare
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close sends RST, and the kernel keeps nothing for the peer
 
 
 def log(text: str) -> None:
-    os.write(2, f"{text}\n".encode())
+    with contextlib.suppress(OSError):  # nobody reads the log any more: no reason to end the room
+        os.write(2, f"{text}\n".encode())
 
 
 def set_nonblocking(fd: int) -> None:
@@ -74,6 +76,14 @@ class PollServer:
         self.senders_wait = False  # … which hold everybody back
         self.due: dict[tuple[Callable, object], float] = {}  # (what to do, with whom) → when, on the monotonic clock
 
+    @staticmethod
+    def open_listener(host: str, port: int) -> socket.socket:
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart may find old ones in TIME_WAIT
+        listener.bind((host, port))
+        listener.listen(socket.SOMAXCONN)
+        return listener
+
     def serve(self) -> NoReturn:
         set_nonblocking(self.listener.fileno())  # a newcomer may be gone again between poll and accept
         self.poller.register(self.listener, select.POLLIN)  # who is registered first comes first in poll's answer
@@ -99,7 +109,8 @@ class PollServer:
     def milliseconds_to_wait(self) -> int | None:
         if not self.due:
             return None
-        return max(0, math.ceil((min(self.due.values()) - time.monotonic()) * 1000))
+        seconds = min(self.due.values()) - time.monotonic()
+        return math.ceil(max(0, min(seconds, LONGEST_WAIT_SECONDS)) * 1000)
 
     def set_timer(self, seconds: float, action: Callable, who: object) -> None:
         self.due[action, who] = time.monotonic() + seconds
@@ -340,21 +351,13 @@ def allow_descriptors(max_clients: int | None) -> int:
     return max_clients or hard - OTHER_DESCRIPTORS
 
 
-def open_listener(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart may find old connections in TIME_WAIT
-    listener.bind((host, port))
-    listener.listen(socket.SOMAXCONN)
-    return listener
-
-
 def main(server_class: type[PollServer] = PollServer) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit())
     options = parse_arguments()
     options.max_clients = allow_descriptors(options.max_clients)
     try:
-        listener = open_listener(options.host, options.port)
+        listener = server_class.open_listener(options.host, options.port)
     except OSError as error:
         sys.exit(f"poll_server: cannot listen on {options.host}:{options.port}: {error.strerror}")
     print("listening on {}:{}".format(*listener.getsockname()), flush=True)
