@@ -45,6 +45,27 @@ def started(student, sock, source_fd, source):
     return student.start("ask", sock, Fd(source_fd), step=f"ask(a connection, {source})")
 
 
+def end_is_told(student, peer, pending):
+    """The peer must see end of file next, while ask goes on."""
+    should, mistake = (
+        "let the peer see end of file",
+        "no shutdown(SHUT_WR) at the source's end: the peer waits for more",
+    )
+    student.until(
+        lambda audit: pending.done or select.select([peer], [], [], 0)[0], should=should, mistake=mistake, read=READ
+    )
+    if not select.select([peer], [], [], STALL_SECONDS)[0]:  # ask is back: only the kernel is still to be waited for
+        error = pending.result(raises=True).exception
+        student.should(
+            False,
+            should=should,
+            but=f"it raised {error}" if error else "it has returned, and the connection has no end",
+            mistake="close where shutdown(SHUT_WR) belongs: nothing can be received after it" if error else mistake,
+            read=READ,
+        )
+    student.receives_end(peer, should=should, mistake=mistake, read=READ)
+
+
 def returned(student, pending, said, mistake):
     """ask must return what the peer has said, and leave what it was given as it was."""
     call = pending.result(
@@ -86,12 +107,7 @@ def test_a_conversation(student):
         )
     student.step("the pipe's writer closes")
     os.close(writing)
-    student.receives_end(
-        peer,
-        should="let the peer see end of file",
-        mistake="no shutdown(SHUT_WR) at the source's end: the peer still waits for more",
-        read=READ,
-    )
+    end_is_told(student, peer, pending)
     answer = b"answer %d\n" % student.random.randrange(10**6)
     student.step(f"the peer answers {answer!r} and closes")
     peer.sendall(answer)
@@ -177,5 +193,5 @@ def test_the_peer_ends_first(student):
     student.receives(
         peer, line, mistake="leaving at the peer's end: it has ended its half, and may still read", read=READ
     )
-    student.receives_end(peer, mistake="no shutdown(SHUT_WR) at the source's end", read=READ)
+    end_is_told(student, peer, pending)
     returned(student, pending, said, "the peer's words lost at its end")

@@ -9,7 +9,7 @@ import pytest
 pytestmark = pytest.mark.exercise("3.4")
 READ = "Connecting without waiting"
 SHORT_SECONDS = 0.3
-MANY_POLLS = 30
+MANY_WAKES = 4  # one address fails, so poll has one reason to come back
 
 
 class Harbour:
@@ -101,9 +101,10 @@ def nothing_left(student, call, opened):
     )
 
 
-def polls(student):
-    """How often the student's process has waited for readiness."""
-    return len(student.syscalls("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait"))
+def woken(student):
+    """How often poll, or its like, has come back because something was ready."""
+    polls = student.syscalls("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait")
+    return sum((call.result or 0) > 0 for call in polls)
 
 
 def test_the_first_that_answers(student):
@@ -189,9 +190,9 @@ def test_nobody_answers_in_time(student):
     )
     nothing_left(student, call, 0)
     student.should(
-        polls(student) < MANY_POLLS,
-        should="sleep in one poll until something happens",
-        but=lambda: f"it polled {polls(student)} times",
+        woken(student) < MANY_WAKES,
+        should="sleep in poll until something happens",
+        but=lambda: f"poll came back {woken(student)} times because something was ready",
         mistake="a socket that has failed polled on: it is ready for ever, and the loop spins",
         read=READ,
     )

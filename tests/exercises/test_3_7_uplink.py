@@ -84,10 +84,21 @@ class Driven:
             read=READ,
         )
 
-    def turn(self, source_revents, words):
-        """One call of turn, which must not wait."""
-        step = f"turn({words}, 0)"
-        self.uplink.call("turn", source_revents, 0, step=step, hangs=WAITS, read=READ, timeout=TURN_SECONDS)
+    def turn(self, source_revents, words, mistake=""):
+        """One call of turn, which must not wait, nor raise."""
+        call = self.uplink.call(
+            "turn",
+            source_revents,
+            0,
+            step=f"turn({words}, 0)",
+            hangs=WAITS,
+            raises=True,
+            read=READ,
+            timeout=TURN_SECONDS,
+        )
+        self.student.should(
+            call.exception is None, should="return", but=f"it raised {call.exception}", mistake=mistake, read=READ
+        )
 
     def is_done(self, wanted):
         """The attribute done must be this."""
@@ -101,7 +112,7 @@ class Driven:
 
     def arrives(self, pending, data, mistake):
         """The peer must receive all of data in order, and then end of file, while the loop runs; a stall fails."""
-        got, ended = self._received(pending)
+        got, ended = self._received(pending, mistake)
         call = pending.result(raises=True, hangs=WAITS, read=READ)
         self.student.should(
             call.exception is None,
@@ -142,7 +153,7 @@ class Driven:
             read=READ,
         )
 
-    def _received(self, pending):
+    def _received(self, pending, mistake):
         """What the peer receives, a little at a time: the bytes, and whether it saw end of file."""
         got, patience = b"", STALL_SECONDS * self.student.scale
         while True:
@@ -160,7 +171,7 @@ class Driven:
                 patience > 0,
                 should="go on as soon as the peer reads again",
                 but=lambda: f"nothing moves any more: {self.student.audit().describe()}",
-                mistake="a turn that waits, or something left that nobody polls for (POLLOUT)",
+                mistake=f"{mistake}; or something left that nobody polls for (POLLOUT)",
                 read=READ,
             )
 
@@ -231,12 +242,12 @@ def test_the_end_comes_last(student):
     os.close(writing)
     student.step("the source is a pipe with 60000 bytes, its writer is gone, and the peer does not read yet")
     driven = Driven(student, reading)
-    driven.turn(POLLIN | select.POLLHUP, "POLLIN|POLLHUP")
+    early = "a half-close before the last byte: what is left in the pipe can be sent no more"
+    driven.turn(POLLIN | select.POLLHUP, "POLLIN|POLLHUP", early)
     driven.polls_for(
         0, POLLOUT, mistake="what the socket did not take forgotten, or the source polled while it is there"
     )
     driven.is_done(False)
-    early = "a half-close before the last byte: what is left in the pipe can be sent no more"
     driven.arrives(driven.drive(), data, early)
     driven.polls_for(0, 0, mistake="polling on when all is done: HUP comes back at every poll, for ever")
     closed = [len(driven.uplink.call("close").audit.closed) for _ in range(2)]

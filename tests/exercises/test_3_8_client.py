@@ -21,6 +21,7 @@ MOVES = "Splice and short moves"
 PATIENCE_SECONDS = 2.0
 ASLEEP_LOOKS = 8
 SMALL_BUFFER = 16384
+UNMOVED_LINES = 3
 LOOK_SECONDS = 0.02
 
 HELPERS = """
@@ -192,12 +193,17 @@ def test_a_server_that_does_not_read(student):
         file.seek(0)
         student.step(f"standard input is a file of {len(data)} bytes, and the server does not read")
         chat = Chat(student, keyboard=file.fileno())
+        student.step("the server says one line after the other, until nothing more goes out of the file")
+        unmoved, place = 0, -1
+        while unmoved < UNMOVED_LINES:
+            words = chat.line()
+            chat.server.sendall(words)
+            chat.gets(
+                chat.screen, words, "print while nothing can be sent", "a splice that waits, and printing too", MOVES
+            )
+            before, place = place, os.lseek(file.fileno(), 0, os.SEEK_CUR)
+            unmoved = unmoved + 1 if place == before else 0
         chat.sleeps("trying again and again to send what nobody takes")
-        words = chat.line()
-        chat.says(words)
-        chat.gets(
-            chat.screen, words, "print while nothing can be sent", "a splice that waits, and printing with it", MOVES
-        )
         student.step("the server reads everything")
         chat.gets(chat.server.fileno(), data, "send the whole file, in order", "what a short move has left lost", MOVES)
         end_is_told(chat)

@@ -1,7 +1,7 @@
 """close() in the place of shutdown(SHUT_WR): nothing can be received any more.
 
 check: test_a_conversation
-says: Bad file descriptor
+says: close where shutdown(SHUT_WR) belongs
 """
 
 

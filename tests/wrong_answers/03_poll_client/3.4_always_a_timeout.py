@@ -7,7 +7,7 @@ says: its errno not raised
 
 def connect_first(addresses, timeout):
     deadline = time.monotonic() + timeout
-    poller, trying, failure = select.poll(), {}, 0
+    poller, trying = select.poll(), {}
     try:
         for address in addresses:
             sock = socket.socket()
@@ -17,7 +17,7 @@ def connect_first(addresses, timeout):
             if error in (0, errno.EINPROGRESS):
                 poller.register(sock, select.POLLOUT)
             else:
-                failure = give_up(trying, sock, error)
+                give_up(trying, sock, error)
         while trying:
             ready = poller.poll(1000 * max(deadline - time.monotonic(), 0))
             if not ready:
@@ -27,7 +27,7 @@ def connect_first(addresses, timeout):
                 error = trying[fd].getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
                 if not error:
                     return trying.pop(fd)
-                failure = give_up(trying, trying[fd], error)
+                give_up(trying, trying[fd], error)
         raise TimeoutError(errno.ETIMEDOUT, "no connection")
     finally:
         for sock in trying.values():

@@ -1,7 +1,7 @@
 """The socket is made blocking again, and a server that does not read stops the printing.
 
 check: test_a_server_that_does_not_read
-says: a splice that waits, and printing with it
+says: a splice that waits, and printing too
 """
 
 
