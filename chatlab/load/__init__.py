@@ -1,8 +1,8 @@
 """Clients and workloads over any relay server at an address, every line checked.
 
-The flow: client.py is one client, for tests; membership.py tells when a newcomer is in; room.py connects thousands and
-drives them; order.py checks what they receive; result.py is what came out, as arrays. Imported when first used, so
-that the judges' processes, which want a client only, load no numpy.
+client.py is one client, for tests; membership.py tells when a newcomer is in. room.py connects thousands → work.py says
+what to send, and when → run.py sends and receives → order.py checks every line → result.py has what came out, as
+arrays. Each is imported when first used, so that a judge's process, which wants a client only, loads no numpy.
 """
 
 import importlib

@@ -147,6 +147,8 @@ class Client:
         """Receive what comes, in one recv; False at end of file."""
         if self.how_ended == "end of file":
             return False
+        if self.how_ended == "reset":
+            raise LoadError(f"the connection was reset; unread so far: {shown(self.unread)}")
         left = deadline - time.monotonic()
         self.socket.settimeout(max(left, 0.001))
         try:
