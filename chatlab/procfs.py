@@ -5,9 +5,8 @@ Source: proc(5). A process may end between two reads; then a function here retur
 """
 
 import os
-import platform
 import signal
-from dataclasses import dataclass
+from collections import namedtuple
 
 # System call numbers of the calls in which a process can wait: asm/unistd_64.h and asm-generic/unistd.h.
 _WAITING_CALLS = {
@@ -26,7 +25,7 @@ _WAITING_CALLS = {
         203: "connect", 206: "sendto", 207: "recvfrom", 211: "sendmsg", 212: "recvmsg", 242: "accept4", 243: "recvmmsg",
         260: "wait4", 269: "sendmmsg", 220: "clone", 221: "execve", 435: "clone3",
     },
-}.get(platform.machine(), {})  # fmt: skip
+}.get(os.uname().machine, {})  # fmt: skip
 
 _FIRST_ARGUMENT_IS_A_DESCRIPTOR = frozenset(_WAITING_CALLS.values()) - {
     "poll", "ppoll", "select", "pselect6", "pause", "nanosleep", "clock_nanosleep", "wait4", "waitid", "futex",
@@ -34,21 +33,14 @@ _FIRST_ARGUMENT_IS_A_DESCRIPTOR = frozenset(_WAITING_CALLS.values()) - {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Stat:
+class Stat(namedtuple("Stat", "pid command state parent group session start")):  # a dataclass is slow to import
     """One line of /proc/PID/stat: the fields that tell who is whose child.
 
     state is one letter: R running, S sleeping, D waiting for a device, T stopped, t traced, Z zombie, X gone.
-    start is in clock ticks since boot: with it a reused pid is told from the old one.
+    start is in clock ticks since boot: with it a reused pid is told from the old one. command is text, the others int.
     """
 
-    pid: int
-    command: str
-    state: str
-    parent: int
-    group: int
-    session: int
-    start: int
+    __slots__ = ()
 
 
 def stat(pid: int) -> Stat | None:

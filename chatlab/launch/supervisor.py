@@ -21,7 +21,6 @@ parent_killed (the decoy was), audit (see `audit`), failed (why the program did 
 Standard library only. Source: prctl(2), pid_namespaces(7), wait(2).
 """
 
-import ctypes
 import json
 import os
 import resource
@@ -61,6 +60,8 @@ class Supervisor:
     def run(self) -> None:
         """Start the program, serve commands, and end the tree."""
         if not self.namespace:
+            import ctypes  # only now: it would cost a few milliseconds at every start
+
             ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         wake = self._wake_on_child()
         try:
@@ -69,7 +70,7 @@ class Supervisor:
         finally:
             self._end_tree()
             if self.specification.get("remove"):
-                import shutil  # only now: it would cost a few milliseconds at every start
+                import shutil  # only now, for the same reason
 
                 shutil.rmtree(self.specification["remove"], ignore_errors=True)
 
@@ -352,6 +353,7 @@ def main() -> None:
     for descriptor in (control.fileno(), *specification["descriptors"].values()):
         os.set_inheritable(descriptor, False)
     Supervisor(control, specification).run()
+    os._exit(0)  # who asked waits for this end: nothing here is left to tidy up
 
 
 if __name__ == "__main__":

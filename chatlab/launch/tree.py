@@ -152,8 +152,9 @@ class Tree:
             self._say(do="end", grace=grace)
         except TreeGone:
             pass
+        self.wait_for(lambda: self.gone, grace + ANSWER_SECONDS)  # told at once; `wait` looks again and again
         try:
-            self._process.wait(grace + ANSWER_SECONDS)
+            self._process.wait(ANSWER_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
