@@ -15,26 +15,26 @@ from pathlib import Path
 BUBBLEWRAP = "bubblewrap"
 SUBREAPER = "subreaper"
 TRY_SECONDS = 20
+_NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--as-pid-1")
+
+
+def tier() -> str:
+    """The containment that works here: "bubblewrap" or "subreaper". CHATLAB_SANDBOX=subreaper forces the second."""
+    if os.environ.get("CHATLAB_SANDBOX") == SUBREAPER:
+        return SUBREAPER
+    bwrap = shutil.which("bwrap")
+    return BUBBLEWRAP if bwrap is not None and _works(bwrap) else SUBREAPER
 
 
 @functools.cache
-def tier() -> str:
-    """The containment that works here: "bubblewrap" or "subreaper". CHATLAB_SANDBOX=subreaper forces the second."""
-    if os.environ.get("CHATLAB_SANDBOX") == SUBREAPER or shutil.which("bwrap") is None:
-        return SUBREAPER
-    return BUBBLEWRAP if _works([*_namespaces(), "--ro-bind", "/", "/", "--proc", "/proc", "--", "true"]) else SUBREAPER
-
-
-def _works(command: list[str]) -> bool:
+def _works(bwrap: str) -> bool:
+    """Whether this bubblewrap can make namespaces here. Tried once."""
+    command = [bwrap, *_NAMESPACES, "--ro-bind", "/", "/", "--proc", "/proc", "--", "true"]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRY_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
-
-
-def _namespaces() -> list[str]:
-    return ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--die-with-parent", "--as-pid-1"]
 
 
 def prefix(readable: list[Path], writable: list[Path]) -> list[str]:
@@ -45,7 +45,7 @@ def prefix(readable: list[Path], writable: list[Path]) -> list[str]:
     """
     if tier() == SUBREAPER:
         return []
-    command = [*_namespaces(), "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
+    command = ["bwrap", *_NAMESPACES, "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]
     homes = [Path(sys.prefix), Path(sys.base_prefix), *readable]
     for folder in dict.fromkeys(path.resolve() for path in homes):
         if folder.is_relative_to("/tmp"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from chatlab import course as courses
 from chatlab.judge import verdicts
 from chatlab.judge.verdicts import CheckResult, Verdict, combine
+from chatlab.judge.warm import WarmPytest
 
 
 def seed_from_environment() -> int | None:
@@ -32,14 +34,16 @@ def run(
     keep_all: bool = False,
     seed: int | None = None,
     root: Path | None = None,
+    warm: bool = False,
 ) -> list[Verdict]:
     """Judge exercises of one work folder.
 
     Arguments: work, the folder with NN_topic/exercises.py, from the course's root or absolute; exercises, ids such as
     "1.2" (default: all); check, the name of the only check to run; on_verdict, called with each exercise's Verdict as
     soon as it is known; keep_traces, a folder for the traces of checks that did not pass (keep_all: of all), from which
-    an exercise that passes is removed; seed for the random values; root of the course. Returns the Verdicts in the
-    course's order. Raises CourseError.
+    an exercise that passes is removed; seed for the random values; root of the course; warm, for callers that judge
+    again and again: a pytest that stays imported meanwhile does it. Returns the Verdicts in the course's order. Raises
+    CourseError.
     A check without a result is the judge's fault, never a pass.
     """
     seed_from_environment()  # a bad one is told here, not by a pytest that does not start
@@ -54,7 +58,7 @@ def run(
         if on_verdict is not None:
             on_verdict(told[exercise.id])
 
-    for entry in _entries(course, work, chosen, check, keep_traces, keep_all, seed):
+    for entry in _entries(course, work, chosen, check, keep_traces, keep_all, seed, warm):
         if "collected" in entry:
             expected.update(entry["collected"])
             continue
@@ -87,7 +91,7 @@ def _add(results: list[CheckResult], result: CheckResult) -> None:
     results.append(result)
 
 
-def _entries(course, work, chosen, check, keep_traces, keep_all, seed):
+def _entries(course, work, chosen, check, keep_traces, keep_all, seed, warm):
     """Run pytest over the exercises' judges, and yield what the plugin writes of it, as it comes."""
     files = [str(exercise.judge) + (f"::{check}" if check else "") for exercise in chosen]
     if not files:
@@ -95,50 +99,72 @@ def _entries(course, work, chosen, check, keep_traces, keep_all, seed):
     with tempfile.TemporaryDirectory(prefix="chatlab-run-") as folder:
         fifo = Path(folder, "verdicts")
         os.mkfifo(fifo)
-        command = [
-            sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider",
-            "--work", str(work), "--verdicts", str(fifo),
-        ]  # fmt: skip
+        arguments = ["-q", "--no-header", "-p", "no:cacheprovider", "--work", str(work), "--verdicts", str(fifo)]
+        arguments += ["--tb=native"]  # for the log of what goes wrong in a judge; quicker than pytest's own
         if keep_traces is not None:
-            command += ["--keep-traces", str(keep_traces), *(["--keep-all"] if keep_all else [])]
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        environment["CHATLAB_JUDGED_BY"] = str(os.getpid())
-        environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a judge needs ours alone: a second less to wait
-        if seed is not None:
-            environment["CHATLAB_SEED"] = str(seed)
+            arguments += ["--keep-traces", str(keep_traces), *(["--keep-all"] if keep_all else [])]
+        start = WarmPytest.start if warm else _ColdPytest
         # Opened for both, so that neither the opening nor the reading waits for a pytest that never starts.
         reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-        with (
-            open(Path(folder, "log"), "wb+") as log,
-            subprocess.Popen(
-                [*command, *files], cwd=course.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            ) as process,
-            os.fdopen(reader, encoding="utf-8") as lines,
-        ):
-            yield from _lines(lines, process)
-            process.wait()
-            if process.returncode not in (0, 1):
+        with open(Path(folder, "log"), "wb+") as log, os.fdopen(reader, "rb", buffering=0) as lines:
+            pytest = start([*arguments, *files], folder=course.root, environment=_environment(seed), log=log.fileno())
+            try:
+                yield from _objects(lines, pytest)
+            finally:
+                status = pytest.wait()
+            if status not in (0, 1):
                 log.seek(0)
                 text = log.read().decode("utf-8", "replace")[-3000:]
                 for exercise in chosen:
-                    yield _fault(exercise, f"the judge did not run (status {process.returncode}):\n{text}")
+                    yield _fault(exercise, f"the judge did not run (status {status}):\n{text}")
 
 
-def _lines(lines, process):
+def _environment(seed: int | None) -> dict[str, str]:
+    """Ours, without what a pytest around us has left in it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # a judge needs ours alone: a second less to wait
+    if seed is not None:
+        environment["CHATLAB_SEED"] = str(seed)
+    return environment
+
+
+class _ColdPytest:
+    """A pytest started anew, as `WarmPytest` shows one."""
+
+    def __init__(self, arguments: list[str], *, folder: Path, environment: dict[str, str], log: int):
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *arguments],
+            cwd=folder,
+            env={**environment, "CHATLAB_JUDGED_BY": str(os.getpid())},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+        self._ended = os.pidfd_open(self._process.pid)
+
+    def fileno(self) -> int:
+        return self._ended
+
+    def wait(self) -> int:
+        status = self._process.wait()
+        os.close(self._ended)
+        return status
+
+
+def _objects(lines, pytest):
     """The objects that arrive on the fifo until pytest ends."""
-    import select
-
-    buffered = ""
-    while True:
-        ended = process.poll() is not None
-        readable = select.select([lines], [], [], 0.05)[0]
-        chunk = os.read(lines.fileno(), 65536).decode("utf-8") if readable else ""
-        buffered += chunk
-        *whole, buffered = buffered.split("\n")
+    buffered, sources, ended = b"", [lines, pytest], False
+    while not ended:
+        ready = select.select(sources, [], [])[0]
+        ended = pytest in ready
+        # None: there has not been a writer yet, or nothing is left. Empty: the plugin has said its last.
+        while chunk := lines.read(65536):
+            buffered += chunk
+        if chunk == b"" and lines in ready:
+            sources = [pytest]
+        *whole, buffered = buffered.split(b"\n")
         for line in whole:
             yield json.loads(line)
-        if ended and not chunk:
-            return
 
 
 def _fault(exercise, text: str) -> dict:

@@ -19,7 +19,7 @@ def test_the_untouched_file_is_recorded(lab):
 @each_lab
 def test_every_exercise_is_not_started(lab):
     skip_if_a_student_is_at_work(lab.folder)
-    verdicts = run("labs", [exercise.id for exercise in course().exercises_of(lab.number)], root=ROOT)
+    verdicts = run("labs", [exercise.id for exercise in course().exercises_of(lab.number)], root=ROOT, warm=True)
     for verdict in verdicts:
         assert verdict.verdict == "not started", f"the stub of {verdict.exercise_id} is judged: {verdict.feedback}"
         others = [check for check in verdict.checks if check.verdict != "not started"]

@@ -39,12 +39,12 @@ def make_work(answer: overlay.WrongAnswer, tmp_path):
     return tmp_path / "work"
 
 
-def judge(work, exercise_id: str, check: str | None = None):
-    """The verdict of one exercise over a work folder; skips where a check could not be made for want of strace."""
-    [verdict] = run(work, [exercise_id], check=check, root=ROOT)
-    if verdict.verdict == "not checked" and not shutil.which("strace") and not IN_CI:
+def judge(work, exercises: list[str], check: str | None = None):
+    """The verdicts of exercises over a work folder; skips where a check could not be made for want of strace."""
+    verdicts = run(work, exercises, check=check, root=ROOT, warm=True)
+    if "not checked" in {verdict.verdict for verdict in verdicts} and not shutil.which("strace") and not IN_CI:
         pytest.skip("strace is not installed: the check of system calls was not made")
-    return verdict
+    return verdicts
 
 
 def one_line(text: str) -> str:
@@ -56,7 +56,7 @@ def test_it_fails_the_check_that_it_names(path, tmp_path):
     answer = overlay.read(path)
     known = checks_of(course().exercise(answer.exercise_id))
     assert answer.check in known, f"{relative(path)}: there is no check {answer.check!r}; there are {sorted(known)}"
-    verdict = judge(make_work(answer, tmp_path), answer.exercise_id, answer.check)
+    [verdict] = judge(make_work(answer, tmp_path), [answer.exercise_id], answer.check)
     assert verdict.verdict != "passed", (
         f"{relative(path)} passes {answer.check}: sharpen the judge, or name another check"
     )
@@ -71,10 +71,11 @@ def test_it_fails_the_check_that_it_names(path, tmp_path):
 def test_no_other_exercise_fails_without_naming_it(path, tmp_path):
     answer = overlay.read(path)
     work = make_work(answer, tmp_path)
-    for exercise in overlay.exercises_that_build_on(answer, overlay.make(answer)):
-        verdict = judge(work, exercise.id)
-        assert verdict.verdict == "passed" or answer.exercise_id in verdict.feedback.replace(exercise.id, ""), (
-            f"{relative(path)} makes {exercise.id} fail too, and its feedback does not send the student to"
+    others = overlay.exercises_that_build_on(answer, overlay.make(answer))
+    for verdict in judge(work, [exercise.id for exercise in others]):
+        other = verdict.exercise_id
+        assert verdict.verdict == "passed" or answer.exercise_id in verdict.feedback.replace(other, ""), (
+            f"{relative(path)} makes {other} fail too, and its feedback does not send the student to"
             f" {answer.exercise_id}:\n{verdict.feedback}"
         )
 

@@ -57,6 +57,24 @@ pytestmark = pytest.mark.exercise("{id}")
 """
 
 
+# Checks of an exercise whose work(n) returns n, and touches nothing else.
+RETURNS = '''
+def test_returns(student):
+    """It returns its argument."""
+    number = student.random.randrange(10**9)
+    call = student.call("work", number)
+    student.should(call.value == number, should=f"return {number}",
+                   but=f"it returned {call.value!r}", mistake="hard-coded")
+    student.should(not call.audit.processes.keys() - {call.audit.student}, should="leave no process behind",
+                   but=lambda: call.audit.describe(), mistake="children left", read="Zombies")
+    student.should(not call.audit.opened, should="leave no descriptor open", but=f"{call.audit.opened}", mistake="leak")
+    student.should(not call.audit.segments, should="leave no segment", but=f"{call.audit.segments}", mistake="segment")
+    student.should(not call.audit.changed_handlers, should="leave signals alone",
+                   but=f"{sorted(call.audit.changed_handlers)}", mistake="handler")
+    student.should(not call.unclosed, should="close what it opens", but=f"{call.unclosed}", mistake="unclosed")
+'''
+
+
 def make(
     folder: Path, checks: str, *, code: str | bytes = STUBS, second_checks: str = "", deadline: float = 3.0
 ) -> Path:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from chatlab import procfs
 from chatlab.launch.program import scale
 
 LIMIT_SECONDS = 20.0
@@ -25,3 +26,8 @@ def alive(pid: int) -> bool:
     except OSError:
         return False
     return text[text.rindex(")") + 2] not in "ZX"
+
+
+def running(words: str) -> list[int]:
+    """The living processes whose command line holds these words."""
+    return [pid for pid in procfs.processes() if words in procfs.command_line(pid) and alive(pid)]
