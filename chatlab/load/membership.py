@@ -35,6 +35,7 @@ def admit_sockets(sockets: Sequence[socket.socket]) -> list[bytes]:
     places = {each: place for place, each in enumerate(sockets)}
     missing = set(others)
     probe = b""
+    silence = AGAIN_SECONDS * scale()
     deadline = time.monotonic() + patience()
     with select.epoll() as poller:
         by_descriptor = {other.fileno(): other for other in others}
@@ -44,8 +45,9 @@ def admit_sockets(sockets: Sequence[socket.socket]) -> list[bytes]:
             if time.monotonic() > deadline:
                 late = sorted(places[other] for other in missing)
                 raise LoadError(f"{_name(late)} of {len(sockets)} got no probe line within {patience():g} s")
-            ready = poller.poll(AGAIN_SECONDS * scale()) if probe else []
+            ready = poller.poll(silence) if probe else []
             if not ready:
+                silence *= 2  # a busy machine answers later: each new probe has everybody wait for that one
                 probe = b"probe %d %d\n" % (os.getpid(), next(_numbers))
                 _send(first, probe)
                 missing = set(others)  # it comes to everybody, and is to be read away everywhere
