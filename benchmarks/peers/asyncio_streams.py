@@ -8,7 +8,7 @@ Source: docs.python.org/3/library/asyncio-stream.html.
 
 import asyncio
 
-from common import BACKLOG, LINE_BYTES, QUEUE_BYTES, run
+from common import BACKLOG, LINE_BYTES, QUEUE_BYTES, parser, run
 
 
 class Room:
@@ -49,4 +49,4 @@ async def relay(port: int) -> asyncio.Server:
 
 
 if __name__ == "__main__":
-    run(relay, "A relay of lines on asyncio's streams.")
+    run(relay, parser("A relay of lines on asyncio's streams.").parse_args())

@@ -12,16 +12,20 @@ QUEUE_BYTES = 1024 * 1024  # what waits for one client before every sender has t
 BACKLOG = 4096
 
 
-def run(relay: Callable[[int], Awaitable[asyncio.Server]], about: str) -> None:
-    """Read the command line, open the relay on its port and serve until a signal.
+def parser(about: str) -> argparse.ArgumentParser:
+    """The options that both have."""
+    options = argparse.ArgumentParser(description=about)
+    options.add_argument("--port", type=int, default=9999, help="TCP port, 0: the kernel chooses (default: 9999)")
+    options.add_argument("--uvloop", action="store_true", help="use uvloop's event loop instead of asyncio's own")
+    return options
 
-    Arguments: relay, from a port number to a listening asyncio.Server; about, one line for -h. With --uvloop asyncio
-    runs on uvloop's event loop; where that is not installed the exit status is 1, with one line.
+
+def run(relay: Callable[[int], Awaitable[asyncio.Server]], options: argparse.Namespace) -> None:
+    """Open the relay on its port and serve until a signal.
+
+    Arguments: relay, from a port number to a listening asyncio.Server; options, the command line's. With --uvloop
+    asyncio runs on uvloop's event loop; where that is not installed the exit status is 1, with one line.
     """
-    parser = argparse.ArgumentParser(description=about)
-    parser.add_argument("--port", type=int, default=9999, help="TCP port, 0: the kernel chooses (default: 9999)")
-    parser.add_argument("--uvloop", action="store_true", help="use uvloop's event loop instead of asyncio's own")
-    options = parser.parse_args()
     if options.uvloop and importlib.util.find_spec("uvloop") is None:
         sys.exit("uvloop is not installed")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

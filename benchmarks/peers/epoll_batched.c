@@ -34,6 +34,12 @@ struct queue {
 
 static struct batch *gathered;
 
+bool option(const char *word)
+{
+    (void)word;
+    return false;
+}
+
 struct queue *queue_new(void)
 {
     return need(calloc(1, sizeof(struct queue)));

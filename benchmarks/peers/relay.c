@@ -1,4 +1,4 @@
-/* A relay of lines on epoll: the loop that epoll_per_message.c and epoll_batched.c share.
+/* A relay of lines on epoll: the loop that epoll_per_read.c and epoll_batched.c share.
 
    A line of at most 65,536 bytes goes to every client but its sender. Sockets are non-blocking and have TCP_NODELAY; one
    recv for each readable client and turn, so that nobody starves anybody. While some client's queue is full nobody is
@@ -254,18 +254,25 @@ static void raise_descriptor_limit(void)
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static int port_number(const char *word)
+{
+    char *end;
+    long number = strtol(word, &end, 10);
+    return *word == '\0' || *end != '\0' || number < 0 || number > 65535 ? -1 : (int)number;
+}
+
 int main(int argc, char **argv)
 {
-    char *end = NULL;
-    long port = argc == 1 ? 9999 : -1;
-    if (argc == 3 && strcmp(argv[1], "--port") == 0) {
-        port = strtol(argv[2], &end, 10);
-        if (*argv[2] == '\0' || *end != '\0')
+    int port = 9999;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--port") == 0 && i + 1 < argc)
+            port = port_number(argv[++i]);
+        else if (!option(argv[i]))
             port = -1;
-    }
-    if (port < 0 || port > 65535) {
-        fprintf(stderr, "usage: %s [--port PORT]\n", argv[0]);
-        return 2;
+        if (port < 0) {
+            fprintf(stderr, "%s: %s: it takes --port PORT, from 0 to 65535\n", argv[0], argv[i]);
+            return 2;
+        }
     }
     raise_descriptor_limit();
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -1,4 +1,4 @@
-/* What the two relays in C share: see relay.c. Each gives its own `struct queue` and the five functions at the end. */
+/* What the two relays in C share: see relay.c. Each gives its own `struct queue` and the functions at the end. */
 
 #ifndef RELAY_H
 #define RELAY_H
@@ -42,6 +42,7 @@ void queue_changed(struct client *client);
 void *need(void *memory);
 
 /* What each relay gives. */
+bool option(const char *word); /* whether the relay has this option; it is then set */
 struct queue *queue_new(void);
 void queue_free(struct queue *queue);
 void take(struct client *from, const char *lines, size_t bytes); /* whole lines of one recv: once per client and turn */

@@ -1,6 +1,7 @@
-/* A relay of lines in C on epoll that sends once for each line and client, as most chat servers do.
+/* A relay of lines in C on epoll that sends on at once what it has read: one send for each read and client.
 
-   What the kernel does not take waits in one buffer per client. */
+   A read brings one line, or the several that a sender had ready. With --per-line they are sent one by one, as simpler
+   servers do. What the kernel does not take waits in one buffer per client. */
 
 #include "relay.h"
 
@@ -14,6 +15,16 @@ struct queue {
     size_t size;
     size_t begin; /* what waits is bytes[begin .. begin + queued_bytes) */
 };
+
+static bool per_line;
+
+bool option(const char *word)
+{
+    if (strcmp(word, "--per-line") != 0)
+        return false;
+    per_line = true;
+    return true;
+}
 
 struct queue *queue_new(void)
 {
@@ -63,13 +74,22 @@ static void deliver(struct client *client, const char *line, size_t bytes)
         enqueue(client, line + sent, bytes - sent);
 }
 
+static void deliver_to_others(struct client *from, const char *message, size_t bytes)
+{
+    for (size_t i = room_count; i-- > 0;)
+        if (room[i] != from)
+            deliver(room[i], message, bytes);
+}
+
 void take(struct client *from, const char *lines, size_t bytes)
 {
+    if (!per_line) {
+        deliver_to_others(from, lines, bytes);
+        return;
+    }
     for (const char *end = lines + bytes; lines < end;) {
         const char *next = (const char *)memchr(lines, '\n', end - lines) + 1;
-        for (size_t i = room_count; i-- > 0;)
-            if (room[i] != from)
-                deliver(room[i], lines, next - lines);
+        deliver_to_others(from, lines, next - lines);
         lines = next;
     }
 }

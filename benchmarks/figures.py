@@ -1,0 +1,108 @@
+"""The figures, each an Axes that carries its data as `chatlab_rows`: deliveries, latency and memory against clients."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from benchmarks.results import MEMORY, P99, RATE, Results
+from benchmarks.servers import REFERENCE
+from chatlab.plot import style
+
+HEIGHT_INCHES = 4.6
+DOTS_PER_INCH = 150
+# In grey the markers and dashes tell the servers apart, and each line has its name at its end.
+LOOKS = {
+    REFERENCE: ("#000000", "o", "-"),
+    "C, batched": ("#0072b2", "s", "--"),
+    "C, one send per read": ("#56b4e9", "D", ":"),
+    "asyncio": ("#d55e00", "^", "--"),
+    "uvloop": ("#e69f00", "v", "-."),
+    "asyncio streams": ("#cc79a7", "<", ":"),
+}
+OTHERS = [("#009e73", "P", "-"), ("#666666", "X", "-."), ("#7f3c8d", "*", "--")]
+
+FIGURES = {
+    "deliveries.png": (RATE, "Deliveries per second against clients, 64-byte lines", "deliveries per second", 1.0),
+    "latency.png": (P99, "99 of 100 deliveries are faster: p99 at 200 messages per second", "latency, p99 (ms)", 1e3),
+    "memory.png": (MEMORY, "Memory of the server's processes, idle clients", "resident memory (MB)", 1e-6),
+}
+
+
+def draw_all(results: Results, folder: Path) -> list[Path]:
+    """Write every figure that there are figures for into the folder; their paths. Raises OSError."""
+    paths = []
+    for name, (kind, title, label, factor) in FIGURES.items():
+        if results.sizes(kind):
+            axes = against_clients(results, kind, title, label, factor)
+            axes.figure.savefig(folder / name, dpi=DOTS_PER_INCH)
+            plt.close(axes.figure)
+            paths.append(folder / name)
+    return paths
+
+
+def against_clients(results: Results, kind: str, title: str, label: str, factor: float) -> Axes:
+    """A line for each server, both axes logarithmic, with the rounds' spread as a thin bar at each point."""
+    axes = style.axes(None, HEIGHT_INCHES)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.chatlab_rows = []
+    ends = []
+    others = iter(OTHERS * len(results.servers))
+    for server in results.servers:
+        look = LOOKS.get(server) or next(others)
+        points = [(clients, results.median(kind, server, clients)) for clients in results.sizes(kind)]
+        points = [(clients, value * factor) for clients, value in points if value is not None]
+        if not points:
+            continue
+        for clients, value in points:
+            values = [factor * each for each in results.values(kind, server, clients)]
+            axes.plot([clients, clients], [min(values), max(values)], color=look[0], linewidth=0.8)
+            axes.chatlab_rows.append({"server": server, "clients": clients, "value": value})
+        _draw(axes, points, look, server == REFERENCE)
+        ends.append((points[-1], server, look[0]))
+    _name(axes, ends)
+    _label(axes, title, label, results.sizes(kind))
+    return axes
+
+
+def _draw(axes: Axes, points: list[tuple[int, float]], look: tuple[str, str, str], is_reference: bool) -> None:
+    color, marker, dashes = look
+    axes.plot(*zip(*points, strict=True), color=color, marker=marker, linestyle=dashes,
+              linewidth=2.2 if is_reference else 1.3, markersize=6 if is_reference else 5, zorder=3)  # fmt: skip
+
+
+def _name(axes: Axes, ends: list[tuple[tuple[int, float], str, str]]) -> None:
+    """Each line's name at its end; names that would cover each other are moved apart."""
+    axes.figure.draw_without_rendering()
+    least = 1.3 * style.TEXT_POINTS * axes.figure.dpi / 72
+    lowest = -float("inf")
+    for (x, y), name, color in sorted(ends, key=lambda end: end[0][1]):
+        at = axes.transData.transform((x, y))[1]
+        lowest = max(at, lowest + least)
+        axes.annotate(name, (x, y), xytext=(10, (lowest - at) * 72 / axes.figure.dpi), textcoords="offset points",
+                      va="center", fontsize=style.TEXT_POINTS, color=color, annotation_clip=False)  # fmt: skip
+
+
+def _label(axes: Axes, title: str, label: str, sizes: list[int]) -> None:
+    axes.set_title(title, fontsize=style.TITLE_POINTS, loc="left", color=style.INK)
+    axes.set_xlabel("clients in the room", fontsize=style.TEXT_POINTS)
+    axes.set_ylabel(label, fontsize=style.TEXT_POINTS)
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(True, which="both", axis="y", color=style.PALE, linewidth=0.6)
+
+
+def short(value: float) -> str:
+    """A number at an axis: 0.1, 100, 10 k, 1 M."""
+    for factor, letter in ((1e6, " M"), (1e3, " k")):
+        if value >= factor:
+            return f"{value / factor:g}{letter}"
+    return f"{value:g}"

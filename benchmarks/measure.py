@@ -1,0 +1,157 @@
+"""The rounds: each server in turn gets every workload, so that a change on the machine meets all of them alike."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from benchmarks.servers import BenchError, Server
+from chatlab import procfs
+from chatlab.launch import LaunchError
+from chatlab.load import LoadError, Room
+
+LINE_BYTES = 64
+WINDOW = 16
+MESSAGES_PER_SECOND = 200
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one benchmark measures. Sizes are numbers of clients; seconds are of each measurement."""
+
+    rounds: int = 5
+    throughput: tuple[int, ...] = (10, 100, 900, 5000)
+    latency: tuple[int, ...] = (10, 100, 1000)
+    memory: tuple[int, ...] = (1000, 5000)
+    seconds: float = 1.5
+    warmup: float = 0.5
+
+    @property
+    def sizes(self) -> list[int]:
+        """Each number of clients, once, in order."""
+        return sorted({*self.throughput, *self.latency, *self.memory})
+
+
+QUICK = Plan(rounds=1, throughput=(10, 100, 900), latency=(100, 1000), memory=(1000,), seconds=0.5, warmup=0.2)
+
+
+@dataclass
+class Sample:
+    """One figure of one server in one round. `kind` is "deliveries per second", "p99 seconds" or "resident bytes".
+
+    generator, core: the share of a core that the load generator, and the server, used meanwhile.
+    """
+
+    kind: str
+    round: int
+    server: str
+    clients: int
+    value: float
+    generator: float | None = None
+    core: float | None = None
+
+    def as_row(self) -> dict:
+        return {key: value for key, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A server that could not be measured with so many clients: why, in one line."""
+
+    server: str
+    clients: int
+    words: str
+
+
+def steps(plan: Plan, servers: list[Server]) -> int:
+    """How many times `measure` yields at most, for a progress bar."""
+    return plan.rounds * len(plan.sizes) * len(servers)
+
+
+def measure(plan: Plan, servers: list[Server], pinned: bool) -> Iterator[tuple[str, list[Sample] | Fault]]:
+    """Yield (what was done, its samples, or the fault that ended it), one for each round, size and server.
+
+    A server is measured no further with a number of clients that it had a fault with.
+    """
+    given_up = set()
+    for number in range(1, plan.rounds + 1):
+        for clients in plan.sizes:
+            for server in servers:
+                words = f"round {number}/{plan.rounds}, {clients} clients: {server.name}"
+                if (server, clients) in given_up:
+                    yield words, []
+                    continue
+                try:
+                    yield words, visit(plan, number, server, clients, pinned)
+                except (LaunchError, LoadError, BenchError) as error:
+                    given_up.add((server, clients))
+                    yield words, Fault(server.name, clients, " ".join(str(error).split()))
+
+
+def visit(plan: Plan, number: int, server: Server, clients: int, pinned: bool) -> list[Sample]:
+    """Start one server, let `clients` join it, and take every figure that the plan has for that many."""
+    samples = []
+
+    def keep(kind: str, value: float, **shares: float) -> None:
+        samples.append(Sample(kind, number, server.name, clients, value, **shares))
+
+    with cores(pinned) as leave_the_core, server.running() as (program, address):
+        leave_the_core()
+        with Room(address, clients) as room:
+            if clients in plan.memory:
+                keep("resident bytes", resident_bytes(program.pid))
+            if clients in plan.throughput:
+                before = cpu_seconds(program.pid)
+                result = room.closed_loop(window=WINDOW, size=LINE_BYTES, seconds=plan.seconds, warmup=plan.warmup)
+                result.require()
+                used = cpu_seconds(program.pid) - before
+                share = min(1.0, used / (plan.seconds + plan.warmup))
+                keep("deliveries per second", result.deliveries_per_second, generator=result.busy, core=share)
+            if clients in plan.latency:
+                result = room.fixed_rate(MESSAGES_PER_SECOND, plan.seconds, size=LINE_BYTES, warmup=plan.warmup)
+                keep("p99 seconds", result.require().p99, generator=result.busy)
+    return samples
+
+
+@contextmanager
+def cores(pinned: bool):
+    """Give the server one core and the generator another: yields what this process calls once the server runs."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if not pinned or len(allowed) < 2:
+        yield lambda: None
+        return
+    os.sched_setaffinity(0, {allowed[0]})  # inherited by what is started now, all of its threads and children
+    try:
+        yield lambda: os.sched_setaffinity(0, {allowed[1]})
+    finally:
+        os.sched_setaffinity(0, set(allowed))
+
+
+def tree(pid: int) -> list[int]:
+    """The process and all below it."""
+    return [pid, *(stat.pid for stat in procfs.descendants(pid))]
+
+
+def resident_bytes(pid: int) -> int:
+    """The tree's memory: the sum of Pss, in which a page that k processes share counts 1/k each; proc_pid_smaps(5)."""
+    total = 0
+    for each in tree(pid):
+        try:
+            with open(f"/proc/{each}/smaps_rollup", encoding="ascii") as file:
+                total += next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
+        except OSError as error:
+            raise BenchError(f"the memory of process {each} cannot be read: {error.strerror}") from None
+    return total
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time that the tree has used so far: utime and stime, proc_pid_stat(5)."""
+    ticks = 0
+    for each in tree(pid):
+        try:
+            with open(f"/proc/{each}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()
+        except OSError:
+            continue
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,0 +1,75 @@
+"""The tables, as lists of rows of text: figures by server, and lab 04's ratios beside their targets."""
+
+from benchmarks.results import MEMORY, P99, RATE, TARGETS, Results, Target
+from benchmarks.servers import REFERENCE
+
+NOTHING = "–"
+
+
+def rate(value: float | None) -> str:
+    """Deliveries per second: 6.61 M."""
+    if value is None:
+        return NOTHING
+    return f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value / 1e3:.1f} k"
+
+
+def seconds(value: float | None) -> str:
+    """A latency: 29.1 ms, 310 ms, 0.05 ms."""
+    if value is None:
+        return NOTHING
+    milliseconds = value * 1000
+    return f"{milliseconds:.0f} ms" if milliseconds >= 100 else f"{milliseconds:.{1 if milliseconds >= 10 else 2}f} ms"
+
+
+def size(value: float | None) -> str:
+    """Memory: 38.2 MB, in millions of bytes."""
+    return NOTHING if value is None else f"{value / 1e6:.1f} MB"
+
+
+SHOWN = {RATE: rate, P99: seconds, MEMORY: size}
+HEADS = {RATE: "{} clients", P99: "p99, {}", MEMORY: "memory, {}"}
+
+
+def figures(results: Results) -> tuple[list[str], list[list[str]]]:
+    """A row for each server: the medians of every kind and number of clients."""
+    columns = [(kind, clients) for kind in SHOWN for clients in results.sizes(kind)]
+    head = ["server", *(HEADS[kind].format(clients) for kind, clients in columns)]
+    rows = [
+        [server, *(SHOWN[kind](results.median(kind, server, clients)) for kind, clients in columns)]
+        for server in results.servers
+    ]
+    return head, rows
+
+
+def ratios(results: Results) -> tuple[list[str], list[list[str]]]:
+    """A row for each server beside lab 04's: how often lab 04's figure contains it, for every number of clients."""
+    columns = [(kind, clients) for kind in (RATE, P99) for clients in results.sizes(kind)]
+    head = [f"{REFERENCE} divided by", *(HEADS[kind].format(clients) for kind, clients in columns)]
+    rows = []
+    for server in results.servers:
+        if server != REFERENCE:
+            found = [results.ratio(kind, server, clients) for kind, clients in columns]
+            rows.append([server, *(NOTHING if value is None else f"{value:.2f}" for value in found)])
+    return head, rows
+
+
+def targets(results: Results) -> tuple[list[str], list[list[str]]]:
+    """A row for each target that this run can be held against."""
+    head = ["what", "clients", f"{REFERENCE} beside", "target", "measured", "met"]
+    rows = []
+    for target in TARGETS:
+        value = results.target_value(target)
+        if value is not None:
+            row = [target.kind, str(target.clients), target.peer or "nobody", target.words, _shown(target, value)]
+            rows.append([*row, "yes" if target.is_met(value) else "no"])
+    return head, rows
+
+
+def _shown(target: Target, value: float) -> str:
+    return f"{value:.2f}" if target.peer else SHOWN[target.kind](value)
+
+
+def markdown(table: tuple[list[str], list[list[str]]]) -> str:
+    """A table in Markdown."""
+    head, rows = table
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows))
