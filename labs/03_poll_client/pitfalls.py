@@ -76,13 +76,14 @@ class LinesTorn(PollClient):
 
 class SilentWhileSending(PollClient):
     """Symptom: while the server does not read, nothing of what it says is printed.
-    Cause: the socket blocks, so the client waits in splice for room, and not in poll for whatever comes first.
+    Cause: the socket blocks, so the client waits in splice for room, and not in poll for what comes first.
     Cure: a non-blocking socket; what it does not take stays in the pipe until poll says POLLOUT.
     """
 
     def give(self):
         self.connection.setblocking(True)
-        super().give()
+        while self.left:
+            super().give()
         self.connection.setblocking(False)
 
 
