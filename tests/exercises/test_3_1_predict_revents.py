@@ -104,8 +104,8 @@ def closed_descriptor():
 
 
 ALWAYS = "ERR, HUP and NVAL are reported without being asked for, OUT and RDHUP only when asked for"
-UNREAD = "what has come can still be read, and that is reported beside the end"
-PIPE = "a pipe's end is HUP, and IN only while something is in it; RDHUP is of sockets"
+UNREAD = "what has come can still be read, and poll says so beside the end"
+PIPE = "a pipe taken for a socket: only a socket has RDHUP, and a pipe has IN only while something is in it"
 
 
 def compare(student, name, situation, mistake):
@@ -121,13 +121,13 @@ def compare(student, name, situation, mistake):
         )
     student.step(f"make the situation {name}, and poll")
     real, guessed = situation(), set(predicted.split())
-    missing, extra = len(real - guessed), len(guessed - real)
-    parts = [f"{missing} that poll reports {'is' if missing == 1 else 'are'} missing"] if missing else []
-    parts += [f"poll does not report {', '.join(sorted(guessed - real))}"] if extra else []
+    missing = len(real - guessed)
+    parts = [f"{missing} event{'s' * (missing > 1)} that it reports missing"] if missing else []
+    parts += [f"{', '.join(sorted(guessed - real))} not reported"] if guessed - real else []
     student.should(
         real == guessed,
         should="name exactly the events that poll reports",
-        but="; ".join(parts),
+        but=f"it is {predicted!r}: {', and '.join(parts)}",
         mistake=mistake,
         read=READ,
     )
@@ -135,8 +135,8 @@ def compare(student, name, situation, mistake):
 
 def test_connections(student):
     """A connection's end, its reset, and our own half-close."""
-    compare(student, "FIN_AFTER_DATA", fin_after_data, f"{UNREAD}; HUP needs the end of both halves")
-    compare(student, "RESET_AFTER_DATA", reset_after_data, f"a reset ends both halves with an error, and {UNREAD}")
+    compare(student, "FIN_AFTER_DATA", fin_after_data, f"{UNREAD}; and HUP needs the end of both halves")
+    compare(student, "RESET_AFTER_DATA", reset_after_data, f"a reset taken for a FIN, or its victim for lost: {UNREAD}")
     compare(student, "HALF_CLOSED_BY_US", half_closed_by_us, "our own half-close taken for the peer's")
 
 

@@ -93,7 +93,7 @@ def nothing_left(student, call, opened):
     """No more than this many sockets may be open afterwards, and no socket may be left to the garbage collector."""
     student.should(
         len(call.audit.opened) <= opened and not call.unclosed,
-        should=f"leave {opened or 'no'} new descriptor{'s' * (opened != 1)} open",
+        should="leave nothing open but the connection that it returns" if opened else "leave nothing open",
         but=f"left open: {', '.join(call.audit.opened.values()) or 'none'};"
         f" closed by the garbage collector: {len(call.unclosed)}",
         mistake="sockets that lost, or that failed, not closed",

@@ -30,7 +30,7 @@ def drive(uplink, source_fd, sock, turns=3000):
     wrong = []
     while turns and not uplink.done:
         turns -= 1
-        events = uplink.events()
+        events = tuple(uplink.events())
         if events != ((0, select.POLLOUT) if uplink.left else (select.POLLIN, 0)):
             wrong.append((*events, uplink.left))
         poller = select.poll()

@@ -23,6 +23,7 @@ ASLEEP_LOOKS = 8
 SMALL_BUFFER = 16384
 UNMOVED_LINES = 3
 LOOK_SECONDS = 0.02
+LONGEST_SHOWN = 100  # bytes
 
 HELPERS = """
 import sys
@@ -56,7 +57,7 @@ class Chat:
 
     def accepted(self):
         """The server's end of the connection."""
-        self.wait(self.listener, "connect to the server", "no connection is made", "Connecting without waiting")
+        self.wait(self.listener, "connect to the server", "no connection is made", read="Connecting without waiting")
         return self.listener.accept()[0]
 
     def wait(self, descriptor, should, mistake, read):
@@ -75,18 +76,18 @@ class Chat:
 
     def gets(self, descriptor, expected, should, mistake, read=READ):
         """What comes next to the screen or to the server must be this."""
-        got = b""
-        while len(got) < len(expected):
+        got, end = bytearray(), ""
+        while len(got) < len(expected) and not end:
             self.wait(descriptor, should, mistake, read)
             try:
                 data = os.read(descriptor, len(expected) - len(got))
             except OSError as error:
-                self.fail(should, f"{got!r} came, then {error.strerror}", mistake, read)
-            if not data:
-                self.fail(should, f"{got!r} came, then end of file", mistake, read)
+                data, end = b"", f", then {error.strerror}"
+            end = end or ("" if data else ", then end of file")
             got += data
         if got != expected:
-            self.fail(should, f"{got!r} came", mistake, read)
+            came = repr(bytes(got)) if len(got) <= LONGEST_SHOWN else f"{len(got)} bytes, not the right ones,"
+            self.fail(should, f"{came} came{end}", mistake, read)
 
     def type(self, line):
         """Type a line on the keyboard."""
@@ -148,7 +149,7 @@ def test_a_conversation(student):
             bytes_,
             "print every byte as it came: this is no terminal",
             "lines kept back, or bytes changed where nobody can be fooled by them",
-            "A stranger's bytes on your terminal",
+            read="A stranger's bytes on your terminal",
         )
     chat.sleeps("a loop without poll, or POLLOUT polled with nothing to send")
     words = b"last words\n" * student.random.randrange(6000, 8000)
@@ -166,23 +167,23 @@ def test_the_input_ends(student):
     chat.type(line)
     student.step("the keyboard is closed")
     os.close(chat.keyboard)
-    chat.gets(chat.server.fileno(), line, "send the line to the server", "a line lost at the end of input", ENDS)
+    chat.gets(chat.server.fileno(), line, "send the line to the server", "a line lost at the end of input", read=ENDS)
     end_is_told(chat)
     chat.sleeps("standard input polled after its end: HUP comes back at once, for ever")
     answer = chat.line()
     chat.says(answer, " and closes")
     chat.server.close()
-    chat.gets(chat.screen, answer, "print what comes after the half-close", "leaving at the end of input", ENDS)
+    chat.gets(chat.screen, answer, "print what comes after the half-close", "leaving at the end of input", read=ENDS)
     chat.ends()
 
 
 def end_is_told(chat):
     """The server must see end of file now."""
     should = "let the server see end of file at the end of input"
-    chat.wait(chat.server, should, "no half-close: the server waits for more", ENDS)
+    chat.wait(chat.server, should, "no half-close: the server waits for more", read=ENDS)
     data = chat.server.recv(100)
     if data:
-        chat.fail(should, f"it received {data!r}", "bytes that nobody typed", ENDS)
+        chat.fail(should, f"it received {data!r}", "bytes that nobody typed", read=ENDS)
 
 
 def test_a_server_that_does_not_read(student):
@@ -199,13 +200,19 @@ def test_a_server_that_does_not_read(student):
             words = chat.line()
             chat.server.sendall(words)
             chat.gets(
-                chat.screen, words, "print while nothing can be sent", "a splice that waits, and printing too", MOVES
+                chat.screen,
+                words,
+                "print while nothing can be sent",
+                "a splice that waits, and printing too",
+                read=MOVES,
             )
             before, place = place, os.lseek(file.fileno(), 0, os.SEEK_CUR)
             unmoved = unmoved + 1 if place == before else 0
         chat.sleeps("trying again and again to send what nobody takes")
         student.step("the server reads everything")
-        chat.gets(chat.server.fileno(), data, "send the whole file, in order", "what a short move has left lost", MOVES)
+        chat.gets(
+            chat.server.fileno(), data, "send the whole file, in order", "what a short move has left lost", read=MOVES
+        )
         end_is_told(chat)
         chat.server.close()
         chat.ends()
@@ -218,12 +225,14 @@ def test_on_a_terminal(student):
     tty.setraw(slave)
     chat = Chat(student, screen=(master, slave))
     chat.says(b"\x1b[2Jgr\xc3")
-    chat.gets(master, b"^[[2Jgr", "print it with ESC made visible", "a stranger's bytes printed as they are", read)
+    chat.gets(master, b"^[[2Jgr", "print it with ESC made visible", "a stranger's bytes printed as they are", read=read)
     chat.says(b"\xbc\xc3\x9f\n")
-    chat.gets(master, "üß\n".encode(), "print a character that was cut in two", "a new Visible for each piece", read)
+    chat.gets(
+        master, "üß\n".encode(), "print a character that was cut in two", "a new Visible for each piece", read=read
+    )
     chat.says(b"bye\xe4", " and closes")
     chat.server.close()
-    chat.gets(master, b"bye\\xe4", "print what is left at the end", "Visible's end() not called", read)
+    chat.gets(master, b"bye\\xe4", "print what is left at the end", "Visible's end() not called", read=read)
     chat.ends()
 
 
@@ -240,7 +249,7 @@ def test_a_reset(student):
     chat.ends(raised="ConnectionResetError")
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))  # bound, and not listening: it refuses
-        call = student.call("run_client", *nobody.getsockname(), Fd(0), Fd(1), raises=True)
+        call = student.call("run_client", *nobody.getsockname(), Fd(chat.screen), Fd(chat.screen), raises=True)
     student.should(
         call.exception is not None and call.exception.type == "ConnectionRefusedError",
         should="raise ConnectionRefusedError",
@@ -265,5 +274,5 @@ def test_as_a_program(student):
             "words of the client's own on standard output: what is printed there is the server's"
             if words in call.output
             else "/dev/null cannot be spliced (EINVAL), and is at its end at once",
-            "When splice cannot",
+            read="When splice cannot",
         )

@@ -1,7 +1,7 @@
 """A pipe's end is thought to look like that of a TCP connection.
 
 check: test_pipes_and_files
-says: RDHUP is of sockets
+says: a pipe taken for a socket
 """
 
 PIPE_CLOSED = "IN RDHUP"

@@ -1,7 +1,7 @@
 """RDHUP is handled before IN, and the last words are lost: as in many textbooks.
 
 check: test_last_words_come_before_the_close
-says: leaving at RDHUP before IN is looked at
+says: leaving before the last words are drained
 """
 
 import errno
