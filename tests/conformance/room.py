@@ -33,7 +33,7 @@ class Room:
         self.pid = pid
         self.timeout = timeout
         self.clients: list[Client] = []
-        self._markers = 0
+        self._markers = 0  # lines of `settle` so far
 
     # who is in it
 
@@ -59,14 +59,28 @@ class Room:
 
     # what they see
 
-    def settle(self, sender: Client, reader: Client) -> None:
+    def settle(
+        self, sender: Client, reader: Client, mistake: str = "something is relayed that is not a whole line"
+    ) -> None:
         """Two lines pass from sender to reader, the second after the first: what was ready before the first has been
         handled by then, in whatever order the server goes through its descriptors."""
         for _ in range(2):
             self._markers += 1
             marker = b"marker %d" % self._markers
             sender.send_line(marker)
-            self.receives(reader, marker + b"\n", mistake="a line after this one was expected, nothing else")
+            self.receives(reader, marker + b"\n", mistake=mistake)
+
+    def nothing_else(self, *readers: Client, mistake: str) -> None:
+        """Nothing has come to these that they did not read, but lines of `settle`."""
+        for reader in readers:
+            unread = [line for line in reader.arrived().splitlines(keepends=True) if not line.startswith(b"marker ")]
+            came = b"".join(unread)
+            self.should(
+                not came,
+                should="send nothing that is not a line of the room",
+                but=f"{shown(came)} came",
+                mistake=mistake,
+            )
 
     def receives(self, reader: Client, expected: bytes, *, mistake: str, should: str = "") -> None:
         """What `reader` must read next, byte for byte."""

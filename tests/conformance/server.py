@@ -1,0 +1,122 @@
+"""The server under test as a process: started by a command, ready when it listens, ended at the block's end."""
+
+import os
+import random
+import shlex
+import shutil
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from chatlab import course
+from chatlab.launch import LaunchError, launch
+from chatlab.launch.program import Program, describe_status, scale
+from tests.conformance.room import Room
+
+PORT = "{port}"
+PORTS = range(20_000, 30_000)  # below what the kernel gives to connections (ip(7), ip_local_port_range)
+READY_SECONDS = 10.0
+LOOK_SECONDS = 0.002
+LISTEN = "0A"  # the `st` column of /proc/net/tcp, proc_pid_net(5)
+
+
+class ServerError(Exception):
+    """The command is none, or does not start: one clear line."""
+
+
+class Running:
+    """A server that runs. `program` is the chatlab.launch.Program."""
+
+    def __init__(self, program: Program, port: int):
+        self.program = program
+        self.port = port
+        self.address = ("127.0.0.1", port)
+        self.pid = program.pid
+
+    def room(self, timeout: float = 5.0) -> Room:
+        """A Room with this server in it."""
+        return Room(self.address, self.pid, timeout)
+
+
+class Server:
+    """A command with {port} in it. `ours`: whether it takes the options that every server of this course takes."""
+
+    def __init__(self, command: str):
+        self.command = command
+        self.words = shlex.split(command)
+        if not any(PORT in word for word in self.words):
+            raise ServerError(f'--server "{command}": {PORT} must stand where the command takes its port')
+        if self.words[0] in ("python", "python3"):
+            self.words[0] = sys.executable
+        path = shutil.which(self.words[0], path=f"{course.find_root()}{os.pathsep}{os.environ['PATH']}")
+        if path is None:
+            raise ServerError(f'--server "{command}": there is no program {self.words[0]}')
+        self.words[0] = str(Path(path).absolute())
+        self.script = next((word for word in self.words[1:] if word.endswith(".py")), None)
+        root = course.find_root()
+        parts = Path(os.path.relpath(root / self.script, root)).parts if self.script else ()
+        self.ours = parts[:1] in (("labs",), ("solutions",)) or Path(self.script or "").name == "exercises.py"
+
+    @property
+    def missing(self) -> str | None:
+        """Why the server cannot be started; None when its file is there."""
+        if self.script and not (course.find_root() / self.script).is_file():
+            return f"{self.script} is not there yet"
+        return None
+
+    def arguments(self, port: int, *options: str) -> list[str]:
+        """The command with a port, and with further options."""
+        return [*(word.replace(PORT, str(port)) for word in self.words[1:]), *options]
+
+    def launch(self, port: int, *options: str) -> Program:
+        """Start it, and wait for nothing."""
+        return launch(self.words[0], *self.arguments(port, *options), ready=False)
+
+    @contextmanager
+    def start(self, *options: str, port: int | None = None) -> Iterator[Running]:
+        """Start it and wait until it listens. Raises ServerError."""
+        port = port or free_port()
+        try:
+            program = self.launch(port, *options)
+        except LaunchError as error:
+            raise ServerError(str(error)) from error
+        with program:
+            self._wait_until_it_listens(program, port)
+            yield Running(program, port)
+
+    def _wait_until_it_listens(self, program: Program, port: int) -> None:
+        # Not every server says so: the kernel's table is looked at again and again.
+        deadline = time.monotonic() + READY_SECONDS * scale()
+        while not listens(port):
+            if program.returncode is not None or time.monotonic() > deadline:
+                said = program.log.strip().splitlines()
+                how = "does not listen" if program.returncode is None else describe_status(program.returncode)
+                raise ServerError(f"{self.command} with port {port}: {how}: {said[-1] if said else 'it said nothing'}")
+            time.sleep(LOOK_SECONDS)
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    for port in random.sample(PORTS, 100):
+        with socket.socket() as trial:
+            try:
+                trial.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise ServerError("no port is free")
+
+
+def listens(port: int) -> bool:
+    """Whether somebody listens on the port, by the kernel's table: a connect to find out would disturb the server."""
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
+        except OSError:
+            continue
+        if any(row[3] == LISTEN and row[1].endswith(f":{port:04X}") for row in rows):
+            return True
+    return False

@@ -1,0 +1,45 @@
+"""The suite over one server, a fresh process for each case."""
+
+from contextlib import contextmanager
+
+import pytest
+
+from tests.conformance.processes import CASES, TRACEBACK
+from tests.conformance.room import Fault, NotChecked
+from tests.conformance.scenarios import SCENARIOS
+from tests.conformance.server import ServerError
+
+
+@contextmanager
+def told():
+    """A fault as a student reads it, without the suite's own lines."""
+    fault = None
+    try:
+        yield
+    except NotChecked as reason:
+        pytest.skip(str(reason))
+    except (Fault, ServerError) as error:
+        fault = str(error)
+    if fault:
+        pytest.fail(fault, pytrace=False)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_over_the_wire(name, server, slow):
+    case = SCENARIOS[name]
+    if case.slow and not slow:
+        pytest.skip("takes long: asked for by --slow")
+    with told(), server.start() as running:
+        with running.room() as room:
+            case.run(room)
+        if TRACEBACK in running.program.log:
+            raise Fault("log in lines", running.program.log, "an exception ended the server, or a turn of it")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_as_a_process(name, server):
+    case = CASES[name]
+    if case.ours and not server.ours:
+        pytest.skip("needs the options, or the words, that only this course's servers have")
+    with told():
+        case.run(server)
