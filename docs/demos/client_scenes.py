@@ -21,7 +21,8 @@ from pathlib import Path
 
 LAB = Path(__file__).resolve().parents[2] / "labs" / "03_poll_client"
 PATIENCE_SECONDS = 10.0
-PITFALL_PATIENCE_SECONDS = 1.0  # much of what one waits for from these never comes
+SILENT = ("deaf-at-the-end", "busy-at-hang-up", "silent-while-sending")  # what one waits for from these never comes
+SILENT_PATIENCE_SECONDS = 0.5
 WATCH_SECONDS = 1.0
 SMALL_BYTES = 4096  # the server's buffer
 SETTLING_SECONDS = 0.1
@@ -48,7 +49,7 @@ class Stage:
     """A server of ours and a client, with its keyboard and its screen in our hands."""
 
     def __init__(self, pitfall: str | None, on_a_terminal: bool):
-        self.patience = PITFALL_PATIENCE_SECONDS if pitfall else PATIENCE_SECONDS
+        self.patience = SILENT_PATIENCE_SECONDS if pitfall in SILENT else PATIENCE_SECONDS
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BYTES)  # its connections inherit it
         keyboard, self.keyboard = os.pipe()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Show what splice does from a pipe to a TCP connection: what it refuses, short moves, late lines, and how fast it is.
+"""Show what splice does from a pipe to a TCP connection: pages, refusals, short moves, late lines, speed.
 
 Real files, pipes and sockets over loopback; it ends by itself. Sources: splice(2), pipe(7), tcp(7) on TCP_CORK.
 """
@@ -28,16 +28,30 @@ SETTLING_MILLISECONDS = 50  # the receiving side's buffer grows for a moment aft
 
 
 def main() -> int:
-    """Tell the parts asked for and return the exit status."""
+    """Tell the parts that are asked for and return the exit status."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as cat does, when a reader such as head has gone
     parser = argparse.ArgumentParser(description="Show what splice does on the way from a pipe to a TCP connection.")
-    parser.add_argument("--part", choices=PARTS, help="one part alone: refusals, short, more, speed")
+    parser.add_argument("--part", choices=PARTS, help="one part alone: pages, refusals, short, more, speed")
     chosen = parser.parse_args().part
     for name, show in PARTS.items():
         if chosen in (None, name):
             print(show.__doc__)
             show()
     return 0
+
+
+def show_pages() -> None:
+    """A file's bytes go into a pipe, then the file is overwritten, then the pipe is read"""
+    for name, flags in (("splice", 0), ("splice, SPLICE_F_MOVE", os.SPLICE_F_MOVE), ("read and write", None)):
+        reader, writer = os.pipe()
+        with open(reader, "rb"), open(writer, "wb"), tempfile.TemporaryFile(buffering=0) as file:
+            file.write(b"old")
+            if flags is None:
+                os.write(writer, os.pread(file.fileno(), 3, 0))
+            else:
+                os.splice(file.fileno(), writer, 3, offset_src=0, flags=flags)
+            os.pwrite(file.fileno(), b"new", 0)
+            print(f"   {name:22} {os.read(reader, 3)!r}")
 
 
 def show_refusals() -> None:
@@ -202,7 +216,7 @@ def connection():
         yield ours, theirs
 
 
-PARTS = {"refusals": show_refusals, "short": show_short, "more": show_more, "speed": show_speed}
+PARTS = {"pages": show_pages, "refusals": show_refusals, "short": show_short, "more": show_more, "speed": show_speed}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -37,7 +37,10 @@ EVERY_BYTE = bytes(range(256))
 BIG_BYTES = 12_000_000
 SMALL_BUFFER = 4096
 LATE_SECONDS = 0.1
-RESTARTED = ("system call 219", "system call 128")  # x86-64, arm64; restart_syscall(2): a poll that was stopped and goes on
+RESTARTED = (
+    "system call 219",
+    "system call 128",
+)  # x86-64, arm64; restart_syscall(2): a poll that was stopped and goes on
 BUSY_TICKS = 30  # of a hundredth of a second of processor time
 
 either_way = pytest.mark.parametrize("options", [(), ("--no-splice",)], ids=["splice", "no-splice"])
@@ -988,3 +991,55 @@ def test_shell_without_waiting_changes_an_input_that_is_not_its_own(server, star
     assert os.get_blocking(reading) == (name is None)
     os.close(reading)
     os.close(writing)
+
+
+# The demonstrations of this lab, beside what the handout runs of them.
+
+
+def demonstrated(name: str, *arguments: str) -> str:
+    done = run(f"docs/demos/{name}", *arguments, timeout=30)
+    assert (done.returncode, done.log) == (0, "")
+    return done.output
+
+
+def test_splice_f_more_delays_each_line_in_the_demonstration():
+    rows = demonstrated("splice_moves.py", "--part", "more").splitlines()[1:]
+    without, held_back = ([float(delay) for delay in re.findall(r"\d+\.\d\d", row)] for row in rows)
+    assert len(without) == len(held_back) == 5
+    assert min(held_back) > LATE_SECONDS * 1000
+
+
+def test_a_short_move_leaves_something_that_pollout_announces():
+    moved, left, end = demonstrated("splice_moves.py", "--part", "short").splitlines()[1:]
+    assert 0 < int(re.search(r"(\d+) bytes of 65536 are left in the pipe; POLLOUT: False", left)[1]) <= 65536
+    assert end.endswith("POLLOUT: True; splice moves what was left: 0 bytes are left")
+
+
+def test_speed_is_told_for_each_size():
+    rows = demonstrated("splice_moves.py", "--part", "speed").splitlines()[2:]
+    assert [int(row.split()[0]) for row in rows] == [64, 4096, 65536]
+    assert all(float(figure) >= 0 for row in rows for figure in row.split())
+
+
+def test_every_part_is_told_in_turn():
+    titles = [line for line in demonstrated("splice_moves.py").splitlines() if not line.startswith(" ")]
+    assert len(titles) == 5
+
+
+@pytest.mark.parametrize("name", ["nonsense", "late-lines extra"])
+def test_a_scene_with_an_unknown_pitfall_is_one_line(name):
+    done = run("docs/demos/client_scenes.py", "talk", "--pitfall", name)
+    assert (done.returncode, done.output, done.log.count("\n")) == (1, "", 1)
+    assert done.log.startswith(f"client_scenes.py: the client has not come: pitfalls.py: no pitfall {name!r}")
+
+
+@pytest.mark.parametrize("pitfall", ["last-words-lost", "silent-while-sending", "obeys-strangers", "busy-at-hang-up"])
+def test_a_scene_shows_what_its_pitfall_spoils(pitfall):
+    scene, reference, spoilt = {
+        "last-words-lost": ("last-words", r"prints b'last words\\n'", r"prints nothing more"),
+        "silent-while-sending": ("deaf-server", r"prints 200 of them", r"stops printing"),
+        "obeys-strangers": ("stranger", r"prints b'\^\[\[2J", r"prints b'\\x1b\[2J"),
+        "busy-at-hang-up": ("end-of-input", r"client: sleeps", r"hears nothing for 0.5 s\nclient: works hard"),
+    }[pitfall]
+    assert re.search(reference, demonstrated("client_scenes.py", scene))
+    assert re.search(spoilt, demonstrated("client_scenes.py", scene, "--pitfall", pitfall))
