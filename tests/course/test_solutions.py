@@ -10,7 +10,7 @@ from chatlab.judge import run
 
 @pytest.mark.parametrize("exercise", course().exercises, ids=lambda exercise: exercise.id)
 def test_the_solution_gets_full_points(exercise):
-    [verdict] = run("solutions", [exercise.id], root=ROOT)
+    [verdict] = run("solutions", [exercise.id], root=ROOT, warm=True)
     if verdict.verdict == "not checked" and not shutil.which("strace") and not IN_CI:
         pytest.skip("strace is not installed: the checks of system calls were not made")
     assert verdict.verdict == "passed", f"correct solutions/{exercise.lab.folder} or the judge: {verdict.feedback}"

@@ -49,7 +49,7 @@ def course(tmp_path):
     solution = tmp_path / "solutions" / "01_mini" / "exercises.py"
     solution.parent.mkdir(parents=True)
     solution.write_text(RIGHT)
-    (verdict,) = run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path))
+    (verdict,) = run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path), warm=True)
     assert verdict.verdict == "failed"
     return tmp_path
 
@@ -141,7 +141,7 @@ def test_a_side_whose_descriptors_are_all_left_out_says_so():
 
 def test_a_process_that_runs_without_a_call_is_called_that(course):
     (course / "labs" / "01_mini" / "exercises.py").write_text("def work(sock):\n    while True:\n        pass\n")
-    run("labs", ["1.1"], root=course, keep_traces=kept_folder(course))
+    run("labs", ["1.1"], root=course, keep_traces=kept_folder(course), warm=True)
     wrong, right = places(why("1.1", root=course), "messages")
     assert "runs, makes no call" in [text.get_text() for text in wrong.texts]
     assert "runs, makes no call" not in [text.get_text() for text in right.texts]
@@ -154,9 +154,9 @@ def test_without_a_solution_one_side_is_drawn(course):
 
 def test_a_failure_is_forgotten_when_the_exercise_passes(course):
     (course / "labs" / "01_mini" / "exercises.py").write_text(RIGHT)
-    run("labs", ["1.1"], check="test_end", root=course, keep_traces=kept_folder(course))
+    run("labs", ["1.1"], check="test_end", root=course, keep_traces=kept_folder(course), warm=True)
     assert (kept_folder(course) / "1.1").exists(), "one check alone is not the exercise"
-    (verdict,) = run("labs", ["1.1"], root=course, keep_traces=kept_folder(course))
+    (verdict,) = run("labs", ["1.1"], root=course, keep_traces=kept_folder(course), warm=True)
     assert verdict.verdict == "passed"
     with pytest.raises(WhyError, match="no failed check of exercise 1.1 is kept"):
         why("1.1", root=course)
@@ -197,5 +197,5 @@ def test_the_record_holds_what_repeats_the_check(course):
 
 def test_a_stub_keeps_nothing(tmp_path):
     mini_course.make(tmp_path, CHECKS)
-    run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path))
+    run("labs", ["1.1"], root=tmp_path, keep_traces=kept_folder(tmp_path), warm=True)
     assert not (kept_folder(tmp_path) / "1.1").exists()
