@@ -68,7 +68,7 @@ stress: $(BASE) ## tests N times while both cores are loaded:  make stress N=20 
 	@$(CHATLAB) stress --times $(N) $(TESTS)
 
 bench: $(BENCH) ## the servers beside their peers, 15 minutes; yours too:  make bench SERVER="command {port}"
-	@$(CHATLAB) bench$(if $(QUICK), --quick)$(if $(SERVER), --server "$(SERVER)")
+	@$(CHATLAB) bench$(if $(QUICK), --quick)$(if $(KEEP), --keep)$(if $(SERVER), --server "$(SERVER)")
 
 lint: $(LINT) ## ruff: mistakes, and the form of the code
 	@$(BIN)/ruff check

@@ -8,7 +8,7 @@ matplotlib.use("agg")
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from benchmarks.results import MEMORY, P99, RATE, Results
 from benchmarks.servers import REFERENCE
@@ -19,8 +19,8 @@ DOTS_PER_INCH = 150
 # In grey the markers and dashes tell the servers apart, and each line has its name at its end.
 LOOKS = {
     REFERENCE: ("#000000", "o", "-"),
-    "C, batched": ("#0072b2", "s", "--"),
-    "C, one send per read": ("#56b4e9", "D", ":"),
+    "C batched": ("#0072b2", "s", "--"),
+    "C per read": ("#56b4e9", "D", ":"),
     "asyncio": ("#d55e00", "^", "--"),
     "uvloop": ("#e69f00", "v", "-."),
     "asyncio streams": ("#cc79a7", "<", ":"),
@@ -94,7 +94,7 @@ def _label(axes: Axes, title: str, label: str, sizes: list[int]) -> None:
     axes.set_xlabel("clients in the room", fontsize=style.TEXT_POINTS)
     axes.set_ylabel(label, fontsize=style.TEXT_POINTS)
     axes.set_xticks(sizes, [str(size) for size in sizes])
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", axis="y", color=style.PALE, linewidth=0.6)

@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass
 from benchmarks.servers import BenchError, Server
 from chatlab import procfs
 from chatlab.launch import LaunchError
+from chatlab.launch.program import Program, describe_status
 from chatlab.load import LoadError, Room
 
 LINE_BYTES = 64
 WINDOW = 16
 MESSAGES_PER_SECOND = 200
+END_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -89,28 +91,44 @@ def measure(plan: Plan, servers: list[Server], pinned: bool) -> Iterator[tuple[s
 
 
 def visit(plan: Plan, number: int, server: Server, clients: int, pinned: bool) -> list[Sample]:
-    """Start one server, let `clients` join it, and take every figure that the plan has for that many."""
-    samples = []
+    """Start one server, let `clients` join it, and take every figure that the plan has for that many.
 
-    def keep(kind: str, value: float, **shares: float) -> None:
-        samples.append(Sample(kind, number, server.name, clients, value, **shares))
-
+    Raises LaunchError, LoadError, and BenchError when the server ended meanwhile.
+    """
     with cores(pinned) as leave_the_core, server.running() as (program, address):
         leave_the_core()
-        with Room(address, clients) as room:
-            if clients in plan.memory:
-                keep("resident bytes", resident_bytes(program.pid))
-            if clients in plan.throughput:
-                before = cpu_seconds(program.pid)
-                result = room.closed_loop(window=WINDOW, size=LINE_BYTES, seconds=plan.seconds, warmup=plan.warmup)
-                result.require()
-                used = cpu_seconds(program.pid) - before
-                share = min(1.0, used / (plan.seconds + plan.warmup))
-                keep("deliveries per second", result.deliveries_per_second, generator=result.busy, core=share)
-            if clients in plan.latency:
-                result = room.fixed_rate(MESSAGES_PER_SECOND, plan.seconds, size=LINE_BYTES, warmup=plan.warmup)
-                keep("p99 seconds", result.require().p99, generator=result.busy)
-    return samples
+        try:
+            with Room(address, clients) as room:
+                return list(samples(plan, number, server, clients, room, program.pid))
+        except LoadError as error:
+            if (words := last_words(program)) is None:
+                raise
+            raise BenchError(f"the server ended: {words}") from error
+
+
+def samples(plan: Plan, number: int, server: Server, clients: int, room: Room, pid: int) -> Iterator[Sample]:
+    """The figures of one server with one room: memory while all are idle, deliveries, latency."""
+    if clients in plan.memory:
+        yield Sample("resident bytes", number, server.name, clients, resident_bytes(pid))
+    if clients in plan.throughput:
+        before = cpu_seconds(pid)
+        result = room.closed_loop(window=WINDOW, size=LINE_BYTES, seconds=plan.seconds, warmup=plan.warmup).require()
+        share = min(1.0, (cpu_seconds(pid) - before) / (plan.seconds + plan.warmup))
+        rate = result.deliveries_per_second
+        yield Sample("deliveries per second", number, server.name, clients, rate, result.busy, share)
+    if clients in plan.latency:
+        result = room.fixed_rate(MESSAGES_PER_SECOND, plan.seconds, size=LINE_BYTES, warmup=plan.warmup).require()
+        yield Sample("p99 seconds", number, server.name, clients, result.p99, result.busy)
+
+
+def last_words(program: Program) -> str | None:
+    """How the server ended, and what it said last; None when it runs."""
+    try:
+        status = describe_status(program.wait(END_SECONDS))
+    except LaunchError:
+        return None
+    words = program.log.strip().splitlines()
+    return f"{status}: {words[-1]}" if words else status
 
 
 @contextmanager

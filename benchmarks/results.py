@@ -36,7 +36,7 @@ class Target:
 
 
 def _rates(clients: int, batched: float, per_read: float, asyncio: float) -> list[Target]:
-    least = {"C, batched": batched, "C, one send per read": per_read, "asyncio": asyncio, "uvloop": asyncio}
+    least = {"C batched": batched, "C per read": per_read, "asyncio": asyncio, "uvloop": asyncio}
     return [Target(RATE, clients, peer, least=bound) for peer, bound in least.items()]
 
 

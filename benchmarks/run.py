@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks import tables
+from benchmarks import page, tables
 from benchmarks.measure import QUICK, Plan, measure, steps
 from benchmarks.results import Results, about_here
 from benchmarks.servers import REFERENCE, ROOT, BenchError, Server, of_a_command, of_the_course, versions
 from chatlab.launch import LaunchError
 
 FOLDER = ROOT / ".chatlab" / "bench"
-KEPT = "results.json"
 BUSY_LOAD = 0.3
 TABLE_COLUMNS = 160  # never cut: a narrow terminal folds the lines
 
@@ -46,8 +45,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, metavar="N", help="how many rounds (default: 5; with --quick 1)")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR",
                         help="where results.json and the figures go (default: .chatlab/bench)")  # fmt: skip
+    parser.add_argument("--keep", action="store_true",
+                        help="keep this run in benchmarks/results, and write its figures into the pages")  # fmt: skip
     parser.add_argument("--no-pin", action="store_true", help="leave server and load generator on any core")
     options = parser.parse_args(arguments)
+    if options.keep:
+        options.out = page.RESULTS.parent
     if options.rounds is not None and not 1 <= options.rounds <= 100:
         parser.error(f"--rounds is {options.rounds}: from 1 to 100")
     return options
@@ -89,11 +92,14 @@ def bench(options: argparse.Namespace) -> int:
         complain(f"{fault.server}, {fault.clients} clients: {fault.words}")
     if not results.samples:
         raise BenchError("nothing could be measured")
-    results.write(options.out / KEPT)
+    results.write(options.out / page.RESULTS.name)
     tell(results)
     from benchmarks.figures import draw_all
 
-    for path in [options.out / KEPT, *draw_all(results, options.out)]:
+    paths = [options.out / page.RESULTS.name, *draw_all(results, options.out)]
+    if options.keep:
+        paths += page.write_all()
+    for path in paths:
         print(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     return 0
 
@@ -106,7 +112,7 @@ def chosen(options: argparse.Namespace) -> tuple[list[Server], dict[str, str]]:
         known = {server.name: server for server in servers}
         for name in names:
             if name not in known:
-                raise BenchError(f"--only {name}: there is {left_out.get(name) or 'only ' + '; '.join(known)}")
+                raise BenchError(f"--only {name}: {left_out.get(name) or 'there is only ' + ', '.join(known)}")
         servers, left_out = [known[name] for name in names], {}
     for command in options.server:
         server = of_a_command(command)

@@ -56,7 +56,7 @@ def of_the_course() -> tuple[list[Server], dict[str, str]]:
     servers = [Server(REFERENCE, "labs/04_poll_server/poll_server.py")]
     left_out = {}
     for name in ("epoll_batched", "epoll_per_read"):
-        label = "C, batched" if name == "epoll_batched" else "C, one send per read"
+        label = "C batched" if name == "epoll_batched" else "C per read"
         try:
             servers.append(Server(label, str(compiled(name))))
         except BenchError as error:

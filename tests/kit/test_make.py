@@ -60,6 +60,7 @@ COMMANDS = [
     ("notebooks", "chatlab notebooks"),
     ("stress N=3 TESTS=tests/labs", "chatlab stress --times 3 tests/labs"),
     ("bench", "chatlab bench"),
+    ("bench KEEP=1", "chatlab bench --keep"),
     ("bench QUICK=1 SERVER=my.py", 'chatlab bench --quick --server "my.py"'),
     ("doctor", "chatlab doctor"),
     ("clean", "chatlab clean"),
