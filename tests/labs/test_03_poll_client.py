@@ -711,7 +711,9 @@ def test_errors_that_nobody_reads_are_no_input_of_the_server(server, start):
 
 @either_way
 def test_interrupt_ends_it_at_once_and_in_silence(server, start, terminal, options):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores ^C
     client = start(*options, stdin=terminal[1])
+    signal.signal(signal.SIGINT, before)
     server.accept()
     client.wait_for_sleep()
     os.kill(client.pid, signal.SIGINT)
