@@ -7,8 +7,9 @@ says: a listener that is polled while there is no descriptor
 
 class WrongRoom(Room):
     def welcome(self):
-        super().welcome()
+        newcomers = super().welcome()
         self.wake_listener()
+        return newcomers
 
 
 def serve(listener, max_clients, queue_bytes, stall_seconds, half_close_seconds):
