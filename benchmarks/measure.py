@@ -1,7 +1,7 @@
 """The rounds: each server in turn gets every workload, so that a change on the machine meets all of them alike."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
@@ -70,8 +70,10 @@ def steps(plan: Plan, servers: list[Server]) -> int:
     return plan.rounds * len(plan.sizes) * len(servers)
 
 
-def measure(plan: Plan, servers: list[Server], pinned: bool) -> Iterator[tuple[str, list[Sample] | Fault]]:
-    """Yield (what was done, its samples, or the fault that ended it), one for each round, size and server.
+def measure(
+    plan: Plan, servers: list[Server], pinned: bool, announce: Callable[[str], None]
+) -> Iterator[list[Sample] | Fault]:
+    """Yield the samples of each round, size and server in turn, or the fault that ended it; each is announced before.
 
     A server is measured no further with a number of clients that it had a fault with.
     """
@@ -79,15 +81,15 @@ def measure(plan: Plan, servers: list[Server], pinned: bool) -> Iterator[tuple[s
     for number in range(1, plan.rounds + 1):
         for clients in plan.sizes:
             for server in servers:
-                words = f"round {number}/{plan.rounds}, {clients} clients: {server.name}"
+                announce(f"round {number} of {plan.rounds}, {clients} clients: {server.name}")
                 if (server, clients) in given_up:
-                    yield words, []
+                    yield []
                     continue
                 try:
-                    yield words, visit(plan, number, server, clients, pinned)
+                    yield visit(plan, number, server, clients, pinned)
                 except (LaunchError, LoadError, BenchError) as error:
                     given_up.add((server, clients))
-                    yield words, Fault(server.name, clients, " ".join(str(error).split()))
+                    yield Fault(server.name, clients, " ".join(str(error).split()))
 
 
 def visit(plan: Plan, number: int, server: Server, clients: int, pinned: bool) -> list[Sample]:

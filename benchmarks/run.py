@@ -3,13 +3,12 @@
 import argparse
 import os
 import sys
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import page, tables
 from benchmarks.measure import QUICK, Plan, measure, steps
-from benchmarks.results import Results, about_here
+from benchmarks.results import RATE, Results, about_here
 from benchmarks.servers import REFERENCE, ROOT, BenchError, Server, of_a_command, of_the_course, versions
 from chatlab.launch import LaunchError
 
@@ -84,10 +83,10 @@ def bench(options: argparse.Namespace) -> int:
             f"this machine is busy (load {about['load_before']}): figures are lower, and less steady, than when quiet"
         )
     results = Results([server.name for server in servers], left_out, plan, about=about)
-    with progress(steps(plan, servers)) as advance:
-        for words, what in measure(plan, servers, about["pinned"]):
+    with Bar(steps(plan, servers)) as bar:
+        for what in measure(plan, servers, about["pinned"], bar.announce):
             results.add(what)
-            advance(words)
+            bar.advance()
     for fault in results.faults:
         complain(f"{fault.server}, {fault.clients} clients: {fault.words}")
     if not results.samples:
@@ -149,38 +148,36 @@ def tell(results: Results) -> None:
             table.add_row(*row)
         Console(highlight=False, width=TABLE_COLUMNS).print(table)
         print()
-    print(f"64-byte lines, {results.plan.rounds} rounds, each server in turn; {busiest(results)}")
+    if results.sizes(RATE):
+        print(page.generator(results))
 
 
-def busiest(results: Results) -> str:
-    """How hard the load generator had to work."""
-    shares = [
-        (results.generator(server, clients) or 0, server, clients)
-        for server in results.servers
-        for clients in results.plan.throughput
-    ]
-    share, server, clients = max(shares)
-    return f"the load generator used at most {share:.0%} of its core ({server}, {clients} clients)"
+class Bar:
+    """A progress bar on a terminal, in a `with` block; nothing elsewhere."""
 
+    def __init__(self, total: int):
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-@contextmanager
-def progress(total: int):
-    """A bar on a terminal; else nothing. Yields advance(words)."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+        console = Console(stderr=True)
+        columns = (MofNCompleteColumn(), BarColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._task = self._bar.add_task("", total=total)
 
-    console = Console(stderr=True)
-    columns = (MofNCompleteColumn(), BarColumn(), TimeElapsedColumn(), TextColumn("·"), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("begins", total=total)
-        yield lambda words: bar.update(task, advance=1, description=words)
+    def announce(self, words: str) -> None:
+        """Say what is being done."""
+        self._bar.update(self._task, description=words)
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
+
+    def __enter__(self) -> "Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._bar.stop()
 
 
 def complain(text: str) -> None:

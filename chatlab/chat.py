@@ -42,6 +42,7 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
             left = _wait_until_left(client, server)
         except KeyboardInterrupt:
             left = True
+            say("")  # the terminal shows ^C, and stays on its line
             client.send_signal(signal.SIGINT)  # a terminal has done so; `kill -INT` of this program alone has not
         fault = None if left or server.returncode is None else _last_words(server)
         server.stop()
