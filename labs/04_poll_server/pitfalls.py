@@ -201,8 +201,8 @@ class NoRestart(PollServer):
 
 
 class ResetInsteadOfNotice(PollServer):
-    """Symptom: who is turned away reads "Connection reset by peer" instead of the reason.
-    Cause: a close over unread bytes sends RST, which may overtake the notice or destroy it.
+    """Symptom: who is turned away while it speaks reads "Connection reset by peer", behind the reason or instead of it.
+    Cause: a close over unread bytes sends RST, and after that no byte of the notice is sent again.
     Cure: notice, shutdown(SHUT_WR), read on until the client has closed or a little time has passed; then close.
     """
 
