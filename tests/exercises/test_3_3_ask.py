@@ -13,7 +13,7 @@ pytestmark = pytest.mark.exercise("3.3")
 READ = "Half-close"
 SMALL_BUFFER = 16384  # bytes; so that a few hundred kB fill every buffer on the way
 LOOK_SECONDS = 0.05
-STALL_SECONDS = 1.5
+STALL_SECONDS = 2.0
 ASLEEP_LOOKS = 8
 
 
