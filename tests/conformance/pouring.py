@@ -1,7 +1,6 @@
 """Much data through a room, by one thread: who sends, who reads all, who reads only now and then."""
 
 import select
-import socket
 import time
 from collections.abc import Iterable, Sequence
 
@@ -22,15 +21,24 @@ def lines(count: int) -> bytes:
 
 
 class Flow:
-    """Non-blocking sends and receives over some clients of a room, until all is done or nothing moves any more."""
+    """Non-blocking sends and receives over some clients of a room. Used in a `with` block."""
 
-    def __init__(self, room: Room, sender: Client, data: bytes, readers: Iterable[Client]):
+    def __init__(self, room: Room, sender: Client, data: bytes, readers: Iterable[Client], lazy: Iterable[Client] = ()):
         self.room, self.sender = room, sender
         self.data = memoryview(data)
-        self.came = {reader: bytearray() for reader in readers}
+        self.came = {reader: bytearray() for reader in (*readers, *lazy)}
         self._poller = select.poll()
         self._by_descriptor = {client.socket.fileno(): client for client in {sender, *readers}}
         self._moved = time.monotonic()
+
+    def __enter__(self) -> "Flow":
+        for client in {self.sender, *self.came}:
+            client.socket.setblocking(False)
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for client in {self.sender, *self.came}:
+            client.socket.settimeout(client.timeout)
 
     def turn(self, wait: float) -> bool:
         """Move what can be moved within `wait` seconds; False when nothing could."""
@@ -41,7 +49,7 @@ class Flow:
         for descriptor, event in ready:
             client = self._by_descriptor[descriptor]
             if event & select.POLLOUT:
-                self.data = self.data[client.socket.send(self.data[: 1 << 20], socket.MSG_DONTWAIT) :]
+                self.data = self.data[client.socket.send(self.data[: 1 << 20]) :]
             if event & ~select.POLLOUT:
                 self.read(client)
         if ready:
@@ -49,9 +57,11 @@ class Flow:
         return bool(ready)
 
     def read(self, client: Client, most: int = RECEIVE_BYTES) -> int:
-        """Read once, what is there."""
+        """Read once, what is there, `most` bytes at most."""
+        if not most:
+            return 0
         try:
-            data = client.socket.recv(most, socket.MSG_DONTWAIT)
+            data = client.socket.recv(most)
         except BlockingIOError:
             return 0
         except ConnectionResetError:
@@ -84,27 +94,24 @@ def pour(
     The lazy ones read 256 KiB whenever the room stands still, so when nobody can go on without them; with lazy_rate,
     in bytes a second, they read at that rate instead.
     """
-    flow = Flow(room, sender, data, readers)
-    for client in lazy:
-        flow.came[client] = bytearray()
     everybody = [*readers, *lazy]
     began = time.monotonic()
-    while any(len(flow.came[client]) < len(data) for client in everybody):
-        moved = flow.turn(LAZY_SECONDS)
-        for client in lazy:
-            if lazy_rate is not None:
-                allowed = int((time.monotonic() - began) * lazy_rate) - len(flow.came[client])
-                if allowed > 0:
-                    flow.read(client, allowed)
-            elif not moved:
-                flow.read(client, LAZY_BYTES)
-        if flow.stands_still():
-            behind = min(everybody, key=lambda client: len(flow.came[client]))
-            raise Fault(
-                f"relay all {len(data):,} bytes to everybody who reads",
-                f"after {len(flow.came[behind]):,} of them nothing moved for {room.timeout * scale():g} s",
-                "bytes that the kernel did not take are dropped, or one that does not read holds up all the others",
-            )
+    with Flow(room, sender, data, readers, lazy) as flow:
+        while any(len(flow.came[client]) < len(data) for client in everybody):
+            moved = flow.turn(LAZY_SECONDS)
+            for client in lazy:
+                if lazy_rate is not None:
+                    allowed = int((time.monotonic() - began) * lazy_rate) - len(flow.came[client])
+                    flow.read(client, max(allowed, 0))
+                elif not moved:
+                    flow.read(client, LAZY_BYTES)
+            if flow.stands_still():
+                behind = min(everybody, key=lambda client: len(flow.came[client]))
+                raise Fault(
+                    f"relay all {len(data):,} bytes to everybody who reads",
+                    f"after {len(flow.came[behind]):,} of them nothing moved for {room.timeout * scale():g} s",
+                    "bytes that the kernel did not take are dropped, or one that does not read holds up all the others",
+                )
     for client in everybody:
         if bytes(flow.came[client]) != data:
             raise Fault(
@@ -117,28 +124,27 @@ def pour(
 def flood(room: Room, flooder: Client, talker: Client, readers: Sequence[Client], count: int) -> None:
     """While `flooder` sends as much as it can, `count` lines of `talker` reach every reader, one after another."""
     supply = b"flood %s\n" % (b"~" * 900) * 1000
-    flow = Flow(room, flooder, supply, {talker, *readers})  # a talker that did not read would be ended
     sent = len(supply)
-    for number in range(count):
-        said = b"talk %d\n" % number
-        talker.send(said)
-        deadline = time.monotonic() + room.timeout * scale()
-        waiting = set(readers)
-        while waiting:
-            flow.turn(LAZY_SECONDS)
-            if not flow.data and sent < FLOOD_BYTES:
-                sent += len(supply)
-                flow.data = memoryview(supply)
-            for client in (talker, *readers):
-                came = flow.came[client]
-                at = came.find(said)
-                if at >= 0:
-                    waiting.discard(client)
-                del came[: -len(said)]  # what was looked through; a line may lie across two receives
-            if waiting and time.monotonic() > deadline:
-                who = "the one that floods" if flooder in waiting else "another client"
-                raise Fault(
-                    "relay a talker's lines while somebody floods the room",
-                    f"line {number} of the talker had not reached {who} after {room.timeout * scale():g} s",
-                    "`else if` between POLLIN and POLLOUT: who always speaks is never sent to",
-                )
+    with Flow(room, flooder, supply, {talker, *readers}) as flow:  # a talker that did not read would be ended
+        for number in range(count):
+            said = b"talk %d\n" % number
+            talker.socket.send(said)
+            deadline = time.monotonic() + room.timeout * scale()
+            waiting = set(readers)
+            while waiting:
+                flow.turn(LAZY_SECONDS)
+                if not flow.data and sent < FLOOD_BYTES:
+                    sent += len(supply)
+                    flow.data = memoryview(supply)
+                for client in (talker, *readers):
+                    came = flow.came[client]
+                    if said in came:
+                        waiting.discard(client)
+                    del came[: -len(said)]  # what was looked through; a line may lie across two receives
+                if waiting and time.monotonic() > deadline:
+                    who = "the one that floods" if flooder in waiting else "another client"
+                    raise Fault(
+                        "relay a talker's lines while somebody floods the room",
+                        f"line {number} of the talker had not reached {who} after {room.timeout * scale():g} s",
+                        "the loudest is read first, or until EAGAIN; or `else if` between POLLIN and POLLOUT",
+                    )

@@ -249,7 +249,7 @@ def smaller_queues(server: Server) -> None:
 def ended(program, what: str) -> int:
     """The program's exit status. Raises Fault when it does not end."""
     try:
-        return program.wait(5.0)
+        return program.wait()
     except LaunchError as error:
         raise Fault(what, str(error), "the signal, or the error, is lost in the loop") from error
 

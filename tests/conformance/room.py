@@ -1,6 +1,9 @@
 """A room: one relay server's address, and the clients that a scenario has in it."""
 
-from collections.abc import Callable
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from chatlab.load import Client, LoadError, admit
@@ -56,6 +59,21 @@ class Room:
             "accept once in each turn of the loop, or a line that never leaves the server",
         ):
             admit(clients)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Whatever clients do in the block is all there when the server looks next: it is stopped meanwhile.
+
+        Where its pid is not known it may look at any time; then the same is expected of it, and less is shown.
+        """
+        if self.pid is None:
+            yield
+            return
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     # what they see
 

@@ -30,22 +30,27 @@ class ServerError(Exception):
 class Running:
     """A server that runs. `program` is the chatlab.launch.Program."""
 
-    def __init__(self, program: Program, port: int):
+    def __init__(self, program: Program, port: int, timeout: float):
         self.program = program
+        self.timeout = timeout
         self.port = port
         self.address = ("127.0.0.1", port)
         self.pid = program.pid
 
-    def room(self, timeout: float = 5.0) -> Room:
+    def room(self) -> Room:
         """A Room with this server in it."""
-        return Room(self.address, self.pid, timeout)
+        return Room(self.address, self.pid, self.timeout)
 
 
 class Server:
-    """A command with {port} in it. `ours`: whether it takes the options that every server of this course takes."""
+    """A command with {port} in it. `ours`: whether it takes the options that every server of this course takes.
 
-    def __init__(self, command: str):
+    timeout: seconds for each wait, of the server's rooms too, scaled by CHATLAB_TIME_SCALE.
+    """
+
+    def __init__(self, command: str, timeout: float = 5.0):
         self.command = command
+        self.timeout = timeout
         self.words = shlex.split(command)
         if not any(PORT in word for word in self.words):
             raise ServerError(f'--server "{command}": {PORT} must stand where the command takes its port')
@@ -73,7 +78,7 @@ class Server:
 
     def launch(self, port: int, *options: str) -> Program:
         """Start it, and wait for nothing."""
-        return launch(self.words[0], *self.arguments(port, *options), ready=False)
+        return launch(self.words[0], *self.arguments(port, *options), ready=False, timeout=self.timeout)
 
     @contextmanager
     def start(self, *options: str, port: int | None = None) -> Iterator[Running]:
@@ -85,7 +90,7 @@ class Server:
             raise ServerError(str(error)) from error
         with program:
             self._wait_until_it_listens(program, port)
-            yield Running(program, port)
+            yield Running(program, port, self.timeout)
 
     def _wait_until_it_listens(self, program: Program, port: int) -> None:
         # Not every server says so: the kernel's table is looked at again and again.
