@@ -79,11 +79,21 @@ def of_a_command(command: str) -> Server:
         raise BenchError(f"--server {command!r}: {str(error).lower()}") from None
     if not words:
         raise BenchError('--server is empty: name a program, as in --server "command {port}"')
-    found = next((path for path in (Path.cwd() / words[0], ROOT / words[0]) if path.is_file()), shutil.which(words[0]))
+    found = place_of(words[0]) or shutil.which(words[0])
     if found is None:
         raise BenchError(f"--server {command!r}: there is no program {words[0]}")
     script = next((word for word in words if word.endswith(".py")), words[0])
-    return Server("/".join(Path(script).parts[-2:]), str(found), tuple(words[1:]))
+    return Server(name_of(place_of(script) or Path(script)), str(found), tuple(words[1:]))
+
+
+def place_of(word: str) -> Path | None:
+    """The file that a person means, from where she is or from the course's root; None when there is none."""
+    return next((path.resolve() for path in (Path.cwd() / word, ROOT / word) if path.is_file()), None)
+
+
+def name_of(path: Path) -> str:
+    """A program's name in tables and figures: its path below the course's root, else the end of its path."""
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else "/".join(path.parts[-2:])
 
 
 def compiled(name: str) -> Path:

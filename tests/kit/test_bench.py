@@ -169,8 +169,8 @@ def test_a_server_of_ones_own_takes_its_place(tmp_path, command):
     done = chatlab("bench", *SMALL, "--only", "asyncio", "--server", command, "--out", str(tmp_path), cwd=ROOT)
     assert done.returncode == 0, done.stderr
     results = Results.read(tmp_path / "results.json")
-    assert results.servers == ["asyncio", "04_poll_server/poll_server.py"]
-    assert results.median(RATE, "04_poll_server/poll_server.py", 10) > 0
+    assert results.servers == ["asyncio", "labs/04_poll_server/poll_server.py"]
+    assert results.median(RATE, "labs/04_poll_server/poll_server.py", 10) > 0
 
 
 @pytest.mark.parametrize(
