@@ -16,7 +16,7 @@ TESTS ?= tests/labs tests/kit
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: FORCE help chat join watch hint why progress notebook notebooks test test-notebooks stress bench doctor lint clean
+.PHONY: FORCE help chat join conformance watch hint why progress notebook notebooks test test-notebooks stress bench doctor lint clean
 .PHONY: environment environment-notebooks $(foreach n,1 2 3 4 5 6,lab-$(n))
 
 ##@ For students
@@ -50,6 +50,9 @@ join: $(BASE) ## join that room from another terminal
 
 doctor: $(BASE) ## what this machine has, and the cure for what it lacks
 	@$(CHATLAB) doctor
+
+conformance: $(BASE) ## hold a relay against the chat's contract; yours:  make conformance SERVER="command {port}"
+	@$(PYTEST) -q --no-header $(WORKERS) tests/conformance$(if $(SERVER), --server "$(SERVER)")$(if $(SLOW), --slow)
 
 ##@ For instructors
 
