@@ -239,9 +239,9 @@ def way(rows, size):
 
 if exact(ann.trace):
     for ax, title in zip(axes, clients, strict=True):
-        print(
-            f"{title}\n    a typed line:   {way(ax.chatlab_rows, 24)}\n    a line for her: {way(ax.chatlab_rows, 11)}"
-        )
+        print(title)
+        print("    a typed line:  ", way(ax.chatlab_rows, 24))
+        print("    a line for her:", way(ax.chatlab_rows, 11))
     assert way(axes[0].chatlab_rows, 24) == "keyboard → pipe → connection"
     assert way(axes[1].chatlab_rows, 24) == "keyboard → memory → connection"
 
@@ -285,6 +285,7 @@ def sink(listener):
     """Take a connection, and count its bytes to the end. MSG_TRUNC throws them away uncopied: tcp(7)."""
     nowhere = bytearray(2**20)
     connection, _ = listener.accept()
+    connection.settimeout(10)
     with connection:
         return sum(iter(lambda: connection.recv_into(nowhere, 0, socket.MSG_TRUNC), 0))
 
@@ -343,7 +344,7 @@ print(f"{len(found)} points, each the best of 3 rounds")
 # %% [markdown]
 # The honest conclusion: **for what people type, splice saves nothing.** Where this was written (two cores, busy with
 # other work) a 64-byte message cost the client 4 µs of processor time by splice and 3 µs by copying; 64 KiB cost 11 µs
-# and 28 µs. Both ways make the same number of calls, and below some kilobytes it is the calls that cost, and splice's
+# and 27 µs. Both ways make the same number of calls, and below some kilobytes it is the calls that cost, and splice's
 # are the dearer ones. Beyond, it is the copies: "zero copy" pays on bulk. (From a pipe that another process fills the
 # gain is smaller; the handout measures that.) The client uses splice since this lab is about it, and since a file may
 # be dropped into a chat.
@@ -518,13 +519,12 @@ def received(connection):
 
 # %% tags=["nbval-ignore-output"]
 with drop_a_file(CLIENT, trace=True) as (client, connection):
-    until(lambda: (procfs.waits_in(client.pid) or [""])[0] == "poll")  # no room any more: it waits for POLLOUT
+    until(lambda: (procfs.waits_in(client.pid) or [""])[0] == "poll")  # no room: it waits for POLLOUT
     arrived = received(connection)
     connection.close()
     status = client.wait()
 
-splices = [call for call in client.trace.named("splice") if call.fd in (0, 3)]
-out = [call for call in splices if call.fd == 3]
+out = [call for call in client.trace.named("splice") if call.fd == 3]
 short = [call for call in out if call.error or call.result < int(call.args[4])]
 if exact(client.trace) and short:
     asked = [int(call.args[4]) / 1024 for call in out]
@@ -544,9 +544,10 @@ if exact(client.trace) and short:
 print(f"{arrived:,} bytes of {FILE_BYTES:,} have arrived; exit status {status}")
 assert (arrived, status) == (FILE_BYTES, 0)
 if exact(client.trace):
-    assert short and sum(a > b for a, b in zip(wanted.get_ydata(), went.get_ydata(), strict=True)) == len(short)
-    assert sum(call.result for call in splices if call.fd == 0) == sum(call.result for call in out if not call.error)
-    compare(my_move, "some" if any(call.result for call in short if not call.error) else "none")
+    gaps = [ring - dot for ring, dot in zip(wanted.get_ydata(), went.get_ydata(), strict=True)]
+    assert sum(gap > 0 for gap in gaps) == len(short) > 0
+    assert round(sum(went.get_ydata()) * 1024) == FILE_BYTES  # short or not, the moves add up
+    compare(my_move, "some" if any(call.result > 0 for call in short if not call.error) else "none")
 
 # %% [markdown]
 # A ring is what a splice was told to move, all that the pipe held; a dot is what it moved. Most rings are full. A dot
