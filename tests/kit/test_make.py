@@ -73,7 +73,7 @@ def test_target_is_one_command_of_the_kit(ready, target, command):
     assert done.stdout.splitlines() == [f"{ready}/bin/{command}"], done.stderr
 
 
-@pytest.mark.parametrize("target", ["test", "test-notebooks", "lint"])
+@pytest.mark.parametrize("target", ["conformance", "test", "test-notebooks", "lint"])
 def test_other_targets_run_pytest_and_ruff(ready, target):
     done = make("-n", f"VENV={ready}", target)
     program = "ruff" if target == "lint" else "pytest"
@@ -87,7 +87,7 @@ def test_help_is_the_default_and_names_every_target():
     assert done.stdout == make("help").stdout
     told = set(re.findall(r"(?m)^  make (\S+)", done.stdout))
     meant = {re.sub(r"-[\d.]+$", "-N", target.split()[0]) for target, _ in COMMANDS}
-    assert told == meant | {"test", "test-notebooks", "lint", "help"}
+    assert told == meant | {"conformance", "test", "test-notebooks", "lint", "help"}
 
 
 @pytest.mark.parametrize("python", ["/nonexistent/python3", "false"])
