@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
+from benchmarks import tables
 from benchmarks.results import MEMORY, P99, RATE, Results
 from benchmarks.servers import REFERENCE
 from chatlab.plot import style
@@ -27,30 +28,37 @@ LOOKS = {
 }
 OTHERS = [("#009e73", "P", "-"), ("#666666", "X", "-."), ("#7f3c8d", "*", "--")]
 
-FIGURES = {
-    "deliveries.png": (RATE, "Deliveries per second against clients, 64-byte lines", "deliveries per second", 1.0),
-    "latency.png": (P99, "99 of 100 deliveries are faster: p99 at 200 messages per second", "latency, p99 (ms)", 1e3),
-    "memory.png": (MEMORY, "Memory of the server's processes, idle clients", "resident memory (MB)", 1e-6),
+FIGURES = {"deliveries.png": RATE, "latency.png": P99, "memory.png": MEMORY}
+TITLES = {
+    RATE: "Deliveries per second against clients, 64-byte lines",
+    P99: "99 of 100 deliveries are faster: p99 against clients, 200 messages per second",
+    MEMORY: "Memory of the server against idle clients",
 }
+UNITS = {RATE: ("deliveries per second", 1.0), P99: ("latency, p99 (ms)", 1e3), MEMORY: ("resident memory (MB)", 1e-6)}
 
 
 def draw_all(results: Results, folder: Path) -> list[Path]:
     """Write every figure that there are figures for into the folder; their paths. Raises OSError."""
     paths = []
-    for name, (kind, title, label, factor) in FIGURES.items():
+    for name, kind in FIGURES.items():
         if results.sizes(kind):
-            axes = against_clients(results, kind, title, label, factor)
+            axes = against_clients(results, kind)
             axes.figure.savefig(folder / name, dpi=DOTS_PER_INCH)
             plt.close(axes.figure)
             paths.append(folder / name)
     return paths
 
 
-def against_clients(results: Results, kind: str, title: str, label: str, factor: float) -> Axes:
-    """A line for each server, both axes logarithmic, with the rounds' spread as a thin bar at each point."""
+def against_clients(results: Results, kind: str) -> Axes:
+    """A line for each server, with the rounds' spread as a thin bar at each point.
+
+    Both axes are logarithmic, except for memory: there a line's slope is the memory of one client.
+    """
+    label, factor = UNITS[kind]
     axes = style.axes(None, HEIGHT_INCHES)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    if kind != MEMORY:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
     axes.chatlab_rows = []
     ends = []
     others = iter(OTHERS * len(results.servers))
@@ -65,10 +73,17 @@ def against_clients(results: Results, kind: str, title: str, label: str, factor:
             axes.plot([clients, clients], [min(values), max(values)], color=look[0], linewidth=0.8)
             axes.chatlab_rows.append({"server": server, "clients": clients, "value": value})
         _draw(axes, points, look, server == REFERENCE)
-        ends.append((points[-1], server, look[0]))
+        ends.append((points[-1], _name_at_end(results, kind, server), look[0]))
+    _label(axes, TITLES[kind], label, results.sizes(kind))
+    if kind == MEMORY:
+        axes.set_ylim(bottom=0)
     _name(axes, ends)
-    _label(axes, title, label, results.sizes(kind))
     return axes
+
+
+def _name_at_end(results: Results, kind: str, server: str) -> str:
+    cost = results.bytes_per_client(server) if kind == MEMORY else None
+    return server if cost is None else f"{server}: {tables.per_client(cost)} per client"
 
 
 def _draw(axes: Axes, points: list[tuple[int, float]], look: tuple[str, str, str], is_reference: bool) -> None:

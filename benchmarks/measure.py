@@ -153,15 +153,21 @@ def tree(pid: int) -> list[int]:
 
 
 def resident_bytes(pid: int) -> int:
-    """The tree's memory: the sum of Pss, in which a page that k processes share counts 1/k each; proc_pid_smaps(5)."""
-    total = 0
-    for each in tree(pid):
-        try:
-            with open(f"/proc/{each}/smaps_rollup", encoding="ascii") as file:
-                total += next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
-        except OSError as error:
-            raise BenchError(f"the memory of process {each} cannot be read: {error.strerror}") from None
-    return total
+    """The memory of a server: its Rss, in bytes. Of one with children the sum of Pss; proc_pid_smaps(5).
+
+    In Pss a page that k processes share counts 1/k in each, whoever they are. Raises BenchError.
+    """
+    processes = tree(pid)
+    return sum(memory(each, "Pss:" if len(processes) > 1 else "Rss:") for each in processes)
+
+
+def memory(pid: int, key: str) -> int:
+    """One line of /proc/PID/smaps_rollup, in bytes. Raises BenchError."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
+    except OSError as error:
+        raise BenchError(f"the memory of process {pid} cannot be read: {error.strerror}") from None
 
 
 def cpu_seconds(pid: int) -> float:

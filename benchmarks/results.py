@@ -92,6 +92,12 @@ class Results:
         """The numbers of clients that the kind was measured with."""
         return sorted({sample.clients for sample in self.samples if sample.kind == kind})
 
+    def bytes_per_client(self, server: str) -> float | None:
+        """What a client more costs the server: the slope between the fewest and the most idle clients."""
+        sizes = self.sizes(MEMORY)
+        few, many = (self.median(MEMORY, server, sizes[place]) for place in (0, -1)) if len(sizes) > 1 else (None, None)
+        return None if few is None or many is None else (many - few) / (sizes[-1] - sizes[0])
+
     def ratio(self, kind: str, peer: str, clients: int) -> float | None:
         """Lab 04's figure divided by the peer's."""
         own, other = self.median(kind, REFERENCE, clients), self.median(kind, peer, clients)

@@ -26,18 +26,27 @@ def size(value: float | None) -> str:
     return NOTHING if value is None else f"{value / 1e6:.1f} MB"
 
 
+def per_client(value: float | None) -> str:
+    """The memory of one client: 0.55 kB."""
+    return NOTHING if value is None else f"{value / 1e3:.2f} kB"
+
+
 SHOWN = {RATE: rate, P99: seconds, MEMORY: size}
 HEADS = {RATE: "{} clients", P99: "p99, {}", MEMORY: "memory, {}"}
 
 
 def figures(results: Results) -> tuple[list[str], list[list[str]]]:
-    """A row for each server: the medians of every kind and number of clients."""
+    """A row for each server: the medians of every kind and number of clients, and the memory of a client."""
     columns = [(kind, clients) for kind in SHOWN for clients in results.sizes(kind)]
     head = ["server", *(HEADS[kind].format(clients) for kind, clients in columns)]
     rows = [
         [server, *(SHOWN[kind](results.median(kind, server, clients)) for kind, clients in columns)]
         for server in results.servers
     ]
+    if len(results.sizes(MEMORY)) > 1:
+        head.append("per client")
+        for row in rows:
+            row.append(per_client(results.bytes_per_client(row[0])))
     return head, rows
 
 

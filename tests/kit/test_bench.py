@@ -324,6 +324,16 @@ def test_figures_are_medians_and_ratios_are_of_medians():
     assert row == [RATE, "900", "asyncio", "≥ 3", "4.50", "yes"]
 
 
+def test_memory_of_a_client_is_the_slope():
+    results = made({REFERENCE: [10e6, 11e6, 90e6]}, MEMORY, 1000)
+    results.samples += made({REFERENCE: [13e6, 13e6, 1e6]}, MEMORY, 5000).samples
+    assert results.bytes_per_client(REFERENCE) == 500
+    assert tables.figures(results)[1] == [[REFERENCE, "11.0 MB", "13.0 MB", "0.50 kB"]]
+    axes = against_clients(results, MEMORY)
+    assert [text.get_text() for text in axes.texts] == ["lab 04: 0.50 kB per client"]
+    assert axes.get_ylim()[0] == 0
+
+
 def test_a_server_with_a_fault_has_no_figure():
     results = made({REFERENCE: [5e6], "asyncio": [3e6]})
     results.add(Fault("asyncio", 900, "3 lines lost"))
@@ -369,10 +379,10 @@ def test_results_that_are_damaged_are_one_line(tmp_path, text):
 def test_a_figure_has_a_line_for_each_server_and_names_that_do_not_cover_each_other():
     names = ["lab 04", "C batched", "asyncio", "mine.py", "yours.py"]
     results = made({name: [1e6 + place] for place, name in enumerate(names)})
-    axes = against_clients(results, RATE, "title", "deliveries per second", 1.0)
+    axes = against_clients(results, RATE)
     assert [row["server"] for row in axes.chatlab_rows] == names
     assert axes.get_xscale() == axes.get_yscale() == "log"
-    assert axes.get_title(loc="left") == "title" and axes.get_ylabel() and axes.get_xlabel()
+    assert axes.get_title(loc="left") and axes.get_ylabel() and axes.get_xlabel()
     looks = {(line.get_marker(), line.get_linestyle()) for line in axes.lines if line.get_marker() != "None"}
     assert len(looks) == len(names)
     axes.figure.draw_without_rendering()
