@@ -1,11 +1,15 @@
 """The conformance suite itself: for every case there is a server that fails it, and the fault names the mistake."""
 
+import re
+
 import pytest
 
+from chatlab.course import find_root
 from tests.conformance.processes import CASES
 from tests.conformance.room import Fault
 from tests.conformance.scenarios import SCENARIOS
 from tests.conformance.server import Server
+from tests.kit.test_ncat_broker import KNOWN_FAILURES, TAKE_LONG
 
 PITFALL = "python labs/04_poll_server/pitfalls.py {} --port {{port}}"
 BAD = "python tests/conformance/bad_servers.py {} --port {{port}}"
@@ -72,3 +76,14 @@ def test_the_case_can_fail(name):
             with server.start() as running, running.room() as room:
                 SCENARIOS[name].run(room)
     assert words in str(raised.value)
+
+
+def test_the_page_names_every_case():
+    page = (find_root() / "docs/conformance.md").read_text()
+    for name, case in {**SCENARIOS, **CASES}.items():
+        assert f"| `{name}` | {case.title} |" in page
+    _, _, broker = page.partition("## ncat --broker")
+    named = set(re.findall(r"(?m)^\| `(\w+)` \|", broker))
+    assert named == set(KNOWN_FAILURES) | TAKE_LONG
+    for name, (why, _) in KNOWN_FAILURES.items():
+        assert f"| `{name}` | {why} |" in broker
