@@ -60,19 +60,19 @@ def generator(results: Results) -> str:
 
 
 def spread(results: Results) -> str:
-    """How far the rounds of one figure lie apart."""
-    found = []
+    """How far the rounds of one figure lie apart at most, for each kind."""
+    words = []
     for kind in (RATE, P99):
-        for server in results.servers:
-            for clients in results.sizes(kind):
-                values, median = results.values(kind, server, clients), results.median(kind, server, clients)
-                if median:
-                    found.append((max(abs(value - median) for value in values) / median, kind, server, clients))
-    worst = {kind: max(entry for entry in found if entry[1] == kind) for kind in (RATE, P99)}
-    words = [
-        f"{share:.0%} for {kind} ({server}, {clients} clients)" for kind, (share, _, server, clients) in worst.items()
-    ]
-    return f"The round farthest from its median differs by {words[0]}, and by {words[1]}."
+        found = [
+            (max(abs(value / median - 1) for value in results.values(kind, server, clients)), server, clients)
+            for server in results.servers
+            for clients in results.sizes(kind)
+            if (median := results.median(kind, server, clients))
+        ]
+        if found:
+            share, server, clients = max(found)
+            words.append(f"by {share:.0%} in {kind} ({server}, {clients} clients)")
+    return f"The round farthest from its median differs {' and '.join(words)}."
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

@@ -150,6 +150,8 @@ def tell(results: Results) -> None:
         print()
     if results.sizes(RATE):
         print(page.generator(results))
+    if results.plan.rounds > 1 and results.sizes(RATE):
+        print(page.spread(results))
 
 
 class Bar:

@@ -324,6 +324,12 @@ def test_figures_are_medians_and_ratios_are_of_medians():
     assert row == [RATE, "900", "asyncio", "≥ 3", "4.50", "yes"]
 
 
+def test_spread_is_that_of_the_worst_round():
+    results = made({REFERENCE: [5e6, 10e6, 12e6], "asyncio": [1e6, 1e6, 1e6]})
+    words = "The round farthest from its median differs by 50% in deliveries per second (lab 04, 900 clients)."
+    assert page.spread(results) == words
+
+
 def test_memory_of_a_client_is_the_slope():
     results = made({REFERENCE: [10e6, 11e6, 90e6]}, MEMORY, 1000)
     results.samples += made({REFERENCE: [13e6, 13e6, 1e6]}, MEMORY, 5000).samples
