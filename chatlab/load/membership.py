@@ -28,11 +28,14 @@ def admit(clients: Sequence[Client]) -> None:
         client.put_back(data)
 
 
-def admit_sockets(sockets: Sequence[socket.socket]) -> list[bytes]:
-    """`admit` over connected sockets. Returns for each the bytes that came behind the last probe line."""
+def admit_sockets(sockets: Sequence[socket.socket], numbers: Sequence[int] | None = None) -> list[bytes]:
+    """`admit` over connected sockets. Returns for each the bytes that came behind the last probe line.
+
+    numbers: what to call the clients in complaints; default: 0, 1, 2, …
+    """
     first, *others = sockets
     came = dict.fromkeys(others, b"")
-    places = {each: place for place, each in enumerate(sockets)}
+    names = dict(zip(sockets, numbers or range(len(sockets)), strict=True))
     missing = set(others)
     probe = b""
     silence = AGAIN_SECONDS * scale()
@@ -43,7 +46,7 @@ def admit_sockets(sockets: Sequence[socket.socket]) -> list[bytes]:
             poller.register(descriptor, select.EPOLLIN)
         while missing:
             if time.monotonic() > deadline:
-                late = sorted(places[other] for other in missing)
+                late = sorted(names[other] for other in missing)
                 raise LoadError(f"{_name(late)} of {len(sockets)} got no probe line within {patience():g} s")
             ready = poller.poll(silence) if probe else []
             if not ready:
@@ -52,7 +55,7 @@ def admit_sockets(sockets: Sequence[socket.socket]) -> list[bytes]:
                 _send(first, probe)
                 missing = set(others)  # it comes to everybody, and is to be read away everywhere
             for other in (by_descriptor[descriptor] for descriptor, _ in ready):
-                came[other] += _receive(other, places[other], came[other])
+                came[other] += _receive(other, names[other], came[other])
                 if other in missing and probe in came[other]:
                     missing.discard(other)
                     deadline = time.monotonic() + patience()
@@ -66,16 +69,16 @@ def _send(sender: socket.socket, line: bytes) -> None:
         raise LoadError(f"the server ended the first client's connection: {reason(error)}") from error
 
 
-def _receive(client: socket.socket, place: int, before: bytes) -> bytes:
+def _receive(client: socket.socket, number: int, before: bytes) -> bytes:
     try:
         data = client.recv(RECEIVE_BYTES)
     except OSError as error:
-        raise LoadError(f"the server ended client {place}'s connection: {reason(error)}") from error
+        raise LoadError(f"the server ended client {number}'s connection: {reason(error)}") from error
     if not data:
         notice = f", saying {shown(before)}" if before else ""
-        raise LoadError(f"the server turned client {place} away{notice}")
+        raise LoadError(f"the server turned client {number} away{notice}")
     return data
 
 
-def _name(places: list[int]) -> str:
-    return f"client {places[0]}" if len(places) == 1 else f"clients {places[0]} … {places[-1]} ({len(places)})"
+def _name(numbers: list[int]) -> str:
+    return f"client {numbers[0]}" if len(numbers) == 1 else f"clients {numbers[0]} … {numbers[-1]} ({len(numbers)})"

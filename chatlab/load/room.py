@@ -48,8 +48,8 @@ class Room:
     def _fill(self, clients: int, show: Callable[[float], None]) -> None:
         while len(self.members) < clients:
             first = self.members[:1]
-            batch = [self._connect() for _ in range(min(BATCH, clients - len(self.members)))]
-            admit_sockets([member.socket for member in first + batch])
+            batch = first + [self._connect() for _ in range(min(BATCH, clients - len(self.members)))]
+            admit_sockets([member.socket for member in batch], [member.number for member in batch])
             show(len(self.members) / clients)
         left = admit_sockets([member.socket for member in self.members])
         if any(left):

@@ -69,6 +69,8 @@ class Run:
             self._reached[member.number] = 0
             if member.number < self.order.senders:
                 self.outstanding[member.number] = 0
+        if min(self._reached[self.order.senders :]) == NEVER:
+            raise LoadError(f"the server at {describe(address)} has ended every client of this room that only listens")
 
     def result(self) -> Result:
         """Run to the end, and say what came out."""

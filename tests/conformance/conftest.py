@@ -4,6 +4,7 @@ import pytest
 
 from tests.conformance.server import Server, ServerError
 
+SERVER = pytest.StashKey[Server]()
 DEFAULT = "python labs/04_poll_server/poll_server.py --port {port}"
 
 
@@ -15,13 +16,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--slow", action="store_true", help="the cases that take long, too")
 
 
-@pytest.fixture(scope="session")
-def server(request: pytest.FixtureRequest) -> Server:
-    """The Server of --server."""
+def pytest_configure(config: pytest.Config) -> None:
     try:
-        server = Server(request.config.getoption("--server"))
+        config.stash[SERVER] = Server(config.getoption("--server"))
     except ServerError as error:
         raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Server:
+    """The Server of --server."""
+    server = request.config.stash[SERVER]
     if server.missing:
         pytest.skip(server.missing)
     return server

@@ -1,5 +1,7 @@
 """chatlab.load: a good relay has no fault, and each kind of bad relay is found out and named."""
 
+import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -305,6 +307,23 @@ def test_a_server_that_turns_clients_away(relay):
         Room(relay(full), 5)
 
 
+def test_a_later_client_that_is_turned_away_is_named_by_its_number(relay):
+    full = """
+    def spoil(line, sender, receiver, state):
+        return [] if sender == receiver else [None] if receiver == 70 else [line]
+    """
+    with pytest.raises(LoadError, match=r"^the server turned client 70 away$"):
+        Room(relay(full), 80)
+
+
+def test_a_room_whose_only_listener_has_gone(relay, impatient):
+    with Room(relay(EVICTS), 5) as room:
+        assert room.closed_loop(senders=4, lines=60).faults["gone"] == 1
+        with pytest.raises(LoadError, match="has ended every client of this room that only listens$"):
+            room.closed_loop(senders=4, lines=10)
+        room.closed_loop(senders=3, lines=9).require()
+
+
 def test_a_server_that_ends(relay):
     ends = """
     def spoil(line, sender, receiver, state):
@@ -376,6 +395,26 @@ def test_a_line_has_its_size_and_names_its_sender_at_both_ends():
         assert line.startswith(b"00012 000000345 ")
         assert line.endswith(b"00012 000000345\n")
         assert line.count(b"\n") == 1
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(relay):
+    program = f"""
+    from chatlab.load import closed_loop
+    closed_loop({relay()!r}, 3, seconds=0.5, progress=True).require()
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stderr == ""
+    master, terminal = os.openpty()
+    with subprocess.Popen(command, stderr=terminal) as drawing:
+        os.close(terminal)
+        drawn = b""
+        with contextlib.suppress(OSError):  # EIO: the other end of the terminal is closed
+            while data := os.read(master, 4096):
+                drawn += data
+    os.close(master)
+    assert drawing.returncode == 0
+    assert b"closed loop, window 16" in drawn
+    assert b"3 clients join" in drawn
 
 
 # One client, step by step
