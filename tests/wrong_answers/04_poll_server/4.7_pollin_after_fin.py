@@ -9,7 +9,8 @@ import select
 
 class WrongRoom(Room):
     def wanted(self, client, quiet):
-        return client.queue.events() | select.POLLIN
+        wanted = super().wanted(client, quiet)
+        return wanted | select.POLLIN if client.heard_out else wanted
 
     def hear_end(self, client):
         if client.heard_out and not client.cut_off and not client.dismissed:
