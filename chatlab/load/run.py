@@ -9,6 +9,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+import numpy
+
 from chatlab.load.client import shown
 from chatlab.load.errors import LoadError, describe, patience, reason
 from chatlab.load.order import Faults, Order, Stray
@@ -49,8 +51,7 @@ class Run:
         # Two clients say the closing lines, so that each of them hears one.
         self.order = Order(max(senders, min(2, len(members) - 1)), size)
         self.faults, self.sample, self.meter = Faults(), Sample(), Meter()
-        self.outstanding: list[int | None]  # by sender, lines that somebody has not got; None: the sender is gone
-        self.done = [0] * self.order.senders  # lines that everybody has got
+        self.done = [0] * self.order.senders  # by sender, lines that everybody has got
         self.sent = 0
         self.completion: list[float] = []
         self.strays: dict[int, Stray] = {}
@@ -64,7 +65,8 @@ class Run:
             member.begin()
         # By member, lines of the order that it has; NEVER: it does not follow the order, or is gone.
         self._reached: list[float] = [NEVER] * len(members)
-        self.outstanding = [None] * self.order.senders
+        # By sender, lines that somebody has not got; None: the sender is gone.
+        self.outstanding: list[int | None] = [None] * self.order.senders
         for member in self._living.values():
             self._reached[member.number] = 0
             if member.number < self.order.senders:
@@ -91,7 +93,7 @@ class Run:
             deliveries=self.meter.deliveries,
             latency=latency,
             at=at,
-            completion=as_array(self.completion),
+            completion=numpy.array(self.completion, dtype="f8"),
             sampled=self.sample.step,
             maximum=max([*self.completion, float(latency.max(initial=0.0))]),
             busy=self.meter.processor / self.meter.seconds,
@@ -218,7 +220,8 @@ class Run:
             self._lead_astray(member, data)
             return b""
         for sender in set(who):
-            self._known(self.members[sender])
+            if self._reached[sender] < NEVER:
+                self._known(self.members[sender])
         return data
 
     def _lead_astray(self, member: Member, data: bytes) -> None:
@@ -248,6 +251,7 @@ class Run:
         self.poller.unregister(descriptor)
         member.socket.close()
         del self._living[descriptor]
+        member.pending = b""
         self.strays.pop(member.number, None)
         if member.number < self.order.senders:
             self.outstanding[member.number] = None
@@ -260,6 +264,8 @@ class Run:
     # sending
 
     def _send(self, member: Member, count: int, when: float) -> None:
+        if not self._unfinished():
+            self._heard = time.monotonic()  # nothing was to be heard until now
         member.out += b"".join([self.order.send(member.number, when) for _ in range(count)])
         self.sent += count
         self.outstanding[member.number] += count
@@ -319,9 +325,3 @@ def last_words(member: Member) -> str:
     """The notice that a member got before it was ended."""
     notice = member.stray.notice if member.stray else b""
     return f", its last words {shown(notice)}" if notice else ""
-
-
-def as_array(values: list[float]):
-    import numpy
-
-    return numpy.array(values, dtype="f8")

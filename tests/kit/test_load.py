@@ -83,7 +83,7 @@ def relay(tmp_path):
 @pytest.fixture
 def impatient(monkeypatch):
     """Silence means loss sooner: these relays answer within a millisecond, or never."""
-    monkeypatch.setattr(errors, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(errors, "PATIENCE_SECONDS", 1.5)
 
 
 def test_a_correct_relay_has_no_fault(relay):
@@ -224,6 +224,13 @@ def spoil(line, sender, receiver, state):
     return [b"* you are too slow\\n", None] if receiver == 4 and b" 000000010 " in line else [line]
 """
 
+ENDS_A_SENDER = """
+def spoil(line, sender, receiver, state):
+    if sender == receiver:
+        return []
+    return [None] if receiver == 0 and b" 000000010 " in line else [line]
+"""
+
 BAD = {
     "loses": (LOSES, {"lost": 1}, "never got line"),
     "loses the last": (LOSES_THE_LAST, {"lost": 1}, "client 3 never got line 49 of client 0"),
@@ -242,6 +249,7 @@ BAD = {
     "echoes": (ECHOES, {"echoed": 102}, "got its own line 0"),
     "echoes the last": (ECHOES_THE_LAST, {"echoed": 2}, "got its own line 49"),
     "reorders": (REORDERS, {"reordered": 1}, "client 4 got line 10 of client 0 after line 11"),
+    "ends a sender": (ENDS_A_SENDER, {"gone": 1}, "the server ended client 0's connection"),
     "evicts": (EVICTS, {"gone": 1}, "its last words b'* you are too slow\\n'"),
 }
 
@@ -281,6 +289,12 @@ def test_each_client_may_have_an_order_of_its_own(relay):
     )
     assert result.faults == dict.fromkeys(result.faults, 0)
     assert len(result.completion) == 100
+
+
+def test_a_pause_is_not_taken_for_a_loss(relay, monkeypatch):
+    monkeypatch.setattr(errors, "PATIENCE_SECONDS", 1.0)
+    result = fixed_rate(relay(), 3, 0.8, 2.5).require()  # a line every 1.25 s
+    assert len(result.completion) == 2
 
 
 def test_a_bad_relay_is_found_out_at_a_fixed_rate_too(relay, impatient):
@@ -336,7 +350,7 @@ def test_a_server_that_ends(relay):
 
 
 def test_a_server_that_relays_nothing(relay, impatient, monkeypatch):
-    with pytest.raises(LoadError, match=r"^clients 1 … 2 \(2\) of 3 got no probe line within 0.5 s$"):
+    with pytest.raises(LoadError, match=r"^clients 1 … 2 \(2\) of 3 got no probe line within 1.5 s$"):
         Room(relay("def spoil(line, sender, receiver, state): return []"), 3)
 
 
