@@ -124,7 +124,7 @@ class PollServer:
     def watch(self, client: Client) -> None:
         """Ask poll for what can be used now. Anything else it would report for ever, and never sleep."""
         reads = not self.senders_wait if client.speaks else not client.hears
-        events = select.POLLIN * reads | select.POLLOUT * bool(client.queue)
+        events = (select.POLLIN if reads else 0) | (select.POLLOUT if client.queue else 0)
         if client.speaks and not client.hears and not reads:
             events = None  # broken: its ERR and HUP come unasked, so poll hears of it when senders need not wait
         if events is None and client.events is not None:
@@ -222,15 +222,18 @@ class PollServer:
             own[client] = end, end + len(lines)
             end += len(lines)
         self.said = {}
-        for client in list(self.clients.values()) if block else ():
-            if client.hears:
-                start, end = own.get(client, (0, 0))
-                self.enqueue(client, block[:start], block[end:])
+        for client in [each for each in self.clients.values() if each.hears and block]:
+            if client in own:
+                start, end = own[client]
+                self.enqueue(client, *filter(len, (block[:start], block[end:])))
+            else:
+                self.enqueue(client, block)
 
     def enqueue(self, client: Client, *parts: memoryview) -> None:
         waits_for_room = bool(client.queue)
-        client.queue += filter(len, parts)
-        client.queued += sum(map(len, parts))
+        client.queue += parts
+        for part in parts:
+            client.queued += len(part)
         if waits_for_room:
             self.judge_reader(client, 0)
         elif client.queue:
@@ -245,8 +248,12 @@ class PollServer:
         except OSError:  # EPIPE, ECONNRESET
             self.stop_sending(client)
             return
-        self.take_from_queue(client, sent)
-        self.judge_reader(client, sent)
+        if sent < client.queued:
+            self.take_from_queue(client, sent)
+            self.judge_reader(client, sent)
+        else:
+            client.queue, client.queued, client.slow = [], 0, False
+            self.full.discard(client)
         self.watch(client)
         if not client.hears and not client.queue:
             with contextlib.suppress(OSError):  # ENOTCONN: it was faster, as poll will tell
