@@ -1,12 +1,13 @@
 """The conformance suite itself: for every case there is a server that fails it, and the fault names the mistake."""
 
+import os
 import re
 
 import pytest
 
 from chatlab.course import find_root
 from tests.conformance.processes import CASES
-from tests.conformance.room import Fault
+from tests.conformance.room import Fault, NotChecked
 from tests.conformance.scenarios import SCENARIOS
 from tests.conformance.server import Server
 from tests.kit.test_ncat_broker import KNOWN_FAILURES, TAKE_LONG
@@ -69,12 +70,14 @@ def test_every_case_has_a_server_that_fails_it():
 def test_the_case_can_fail(name):
     bad, words = FAILED_BY[name]
     server = Server((PITFALL if bad.islower() else BAD).format(bad), timeout=2.0)
-    with pytest.raises(Fault) as raised:
+    with pytest.raises((Fault, NotChecked)) as raised:
         if name in CASES:
             CASES[name].run(server)
         else:
             with server.start() as running, running.room() as room:
                 SCENARIOS[name].run(room)
+    if raised.type is NotChecked and "CI" not in os.environ:
+        pytest.skip(str(raised.value))
     assert words in str(raised.value)
 
 
