@@ -26,8 +26,10 @@ from pathlib import Path
 
 LAB = Path(__file__).resolve().parents[2] / "labs" / "04_poll_server"
 PATIENCE_SECONDS = 10.0
-SHORT_PATIENCE_SECONDS = 1.0  # where silence is what is to be seen
+SHORT_PATIENCE_SECONDS = 1.0  # where silence may be what is to be seen: with a pitfall
+DEAF_PATIENCE_SECONDS = 4.0  # longer than the server's own for a reader that does not read
 PROBE_SECONDS = 0.1
+MOMENT_SECONDS = 0.001
 LITTLE_SECONDS = 0.05
 SMALL_BYTES = 4096  # of a receive buffer
 MANY_LINES = 4000
@@ -75,6 +77,7 @@ class Room:
 
     def __init__(self, pitfall: str | None, *options: str, traced: bool = False):
         self.program = [str(LAB / "poll_server.py")] if pitfall is None else [str(LAB / "pitfalls.py"), pitfall]
+        self.patience = PATIENCE_SECONDS if pitfall is None else SHORT_PATIENCE_SECONDS
         self.options, self.traced = options, traced and shutil.which("strace") is not None
         self.folder = tempfile.TemporaryDirectory()
         self.calls = Path(self.folder.name, "calls")
@@ -146,6 +149,8 @@ class Room:
     def one_turn(self):
         """Stop the server meanwhile, so that all that comes is there in its next turn."""
         os.kill(self.server.pid, signal.SIGSTOP)
+        while Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+            time.sleep(MOMENT_SECONDS)
         print("(what follows reaches the server in one turn of its loop)")
         yield
         os.kill(self.server.pid, signal.SIGCONT)
@@ -251,7 +256,7 @@ def half_close(pitfall: str | None) -> None:
         ann.say(b"how much is 6 x 7?")
         room.sockets[0].shutdown(socket.SHUT_WR)
         print("Ann half-closes")
-        cid.hears(SHORT_PATIENCE_SECONDS)
+        cid.hears(room.patience)
         bob.say(b"42\n")
         ann.hears()
 
@@ -264,10 +269,10 @@ def late_reader(pitfall: str | None) -> None:
         print(f"Ann says {lines} lines of {LONG_LINE_BYTES} bytes, Bob hears each, Cid reads nothing")
         say_many(ann, bob, lines)
         print("now Cid reads")
-        heard = [cid.next_line()]
-        while (line := cid.next_line(SHORT_PATIENCE_SECONDS)) is not None:
-            heard.append(line)
-        print(f"Cid hears {sum(len(line) == LONG_LINE_BYTES for line in heard)} whole lines")
+        heard = 0
+        while heard < lines and (line := cid.next_line(room.patience)):
+            heard += len(line) == LONG_LINE_BYTES
+        print(f"Cid hears {heard} whole lines")
 
 
 def deaf_reader(pitfall: str | None) -> None:
@@ -291,7 +296,7 @@ def say_many(speaker: Person, listener: Person, lines: int) -> tuple[int, float]
     for number in range(lines):
         began = time.monotonic()
         os.write(speaker.writing, b"x" * (LONG_LINE_BYTES - 1) + b"\n")
-        if listener.next_line(4 * SHORT_PATIENCE_SECONDS) is None:
+        if listener.next_line(DEAF_PATIENCE_SECONDS) is None:
             return number, longest
         longest = max(longest, time.monotonic() - began)
     return lines, longest
@@ -320,7 +325,7 @@ def newcomers(pitfall: str | None) -> None:
             print("Cid and Dan connect")
             ann.say(b"welcome\n")
         for person in (bob, cid, dan):
-            person.hears(SHORT_PATIENCE_SECONDS)
+            person.hears(room.patience)
 
 
 def to_and_fro(pitfall: str | None) -> None:
