@@ -17,7 +17,8 @@ def told():
     try:
         yield
     except NotChecked as reason:
-        assert "CI" not in os.environ, reason
+        if "CI" in os.environ:
+            raise pytest.fail.Exception(f"{reason}, and in CI nothing is skipped", pytrace=False) from None
         pytest.skip(str(reason))
     except (Fault, ServerError) as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
