@@ -149,7 +149,7 @@ class Room:
     def one_turn(self):
         """Stop the server meanwhile, so that all that comes is there in its next turn."""
         os.kill(self.server.pid, signal.SIGSTOP)
-        while Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+        while self.stat()[0] != "T":
             time.sleep(MOMENT_SECONDS)
         print("(what follows reaches the server in one turn of its loop)")
         yield
@@ -166,18 +166,28 @@ class Room:
         time.sleep(1)
         print(f"{words}: in a second the server wakes up {self.polls_since(before)} times")
 
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.server.pid}/fd"))
+
     def polls(self) -> tuple[int, float]:
         """How many calls of poll have returned, and the processor time so far in seconds: proc_pid_stat(5).
 
         Without strace how often the server has slept, proc_pid_status(5): the same, unless poll does not sleep.
         """
-        process = Path(f"/proc/{self.server.pid}")
-        times = (process / "stat").read_text().rpartition(")")[2].split()[11:13]
-        used = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
         if self.traced:
-            return sum(b" = " in line for line in self.calls.read_bytes().splitlines()), used
-        slept = re.search(r"^voluntary_ctxt_switches:\s+(\d+)", (process / "status").read_text(), re.MULTILINE)
-        return int(slept[1]), used
+            returned = sum(b" = " in line for line in self.calls.read_bytes().splitlines())
+        else:
+            for _ in range(100):
+                if self.stat()[0] == "S":  # it has gone to sleep after what it did last
+                    break
+                time.sleep(MOMENT_SECONDS)
+            status = Path(f"/proc/{self.server.pid}/status").read_text()
+            returned = int(re.search(r"^voluntary_ctxt_switches:\s+(\d+)", status, re.MULTILINE)[1])
+        return returned, sum(map(int, self.stat()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+    def stat(self) -> list[str]:
+        """The server's state, as a letter, and what follows it in proc_pid_stat(5)."""
+        return Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
 
     def polls_since(self, before: tuple[int, float]) -> str:
         polls, used = self.polls()
@@ -345,8 +355,10 @@ def to_and_fro(pitfall: str | None) -> None:
 def wake_ups(pitfall: str | None) -> None:
     """silence, twenty lines, and silence again; strace counts the polls, where it is installed"""
     with Room(pitfall, traced=True) as room:
+        descriptors = room.descriptors()
         ann, bob = room.person("Ann"), room.person("Bob")
-        time.sleep(SHORT_PATIENCE_SECONDS)
+        while room.descriptors() < descriptors + 2:
+            time.sleep(MOMENT_SECONDS)
         room.watch("before a word is said")
         room.enter(ann, bob)
         before = room.polls()
@@ -361,7 +373,7 @@ def no_descriptor(pitfall: str | None) -> None:
     """somebody comes, and no descriptor is left for the connection; polls are counted, as above"""
     with Room(pitfall, traced=True) as room:
         ann, bob, cid = room.three()
-        limit = len(os.listdir(f"/proc/{room.server.pid}/fd"))
+        limit = room.descriptors()
         resource.prlimit(room.server.pid, resource.RLIMIT_NOFILE, (limit, limit))
         print(f"the server may have {limit} descriptors, and has them all; Dan connects")
         dan = room.person("Dan")
