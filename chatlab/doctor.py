@@ -76,6 +76,22 @@ def look_at_bubblewrap() -> Finding:
     return Finding("bubblewrap", True, "makes a sandbox")
 
 
+def look_at_compiler() -> Finding:
+    """cc(1), which compiles the benchmark's peers in C."""
+    without = "without it `make bench` leaves out the servers in C"
+    if shutil.which("cc") is None:
+        return Finding("C compiler", False, "not installed", f"sudo apt-get install gcc libc6-dev; {without}")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "try.c")
+        source.write_text("#include <sys/epoll.h>\nint main(void) { return epoll_create1(0) < 0; }\n", encoding="utf-8")
+        done = _try("cc", "-o", f"{folder}/try", str(source))
+    if done.returncode:
+        return Finding(
+            "C compiler", False, f"cannot compile: {_last_line(done)}", f"sudo apt-get install libc6-dev; {without}"
+        )
+    return Finding("C compiler", True, "compiles")
+
+
 def look_at_user_namespaces() -> Finding:
     """user_namespaces(7): bubblewrap needs them unless it runs as root. Ubuntu 24.04 forbids them to ordinary users."""
     if shutil.which("unshare") is None:
@@ -140,6 +156,7 @@ LOOKS: tuple[Callable[[], Finding], ...] = (
     look_at_shared_memory,
     look_at_loopback,
     look_at_usual_port,
+    look_at_compiler,
 )
 
 

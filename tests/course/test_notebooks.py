@@ -27,7 +27,7 @@ FORM = [
 KERNEL = "chatlab"
 PICTURE = "image/png"
 FORBIDDEN_MARKS = ("NBVAL_SKIP", "nbval-skip", "raises-exception", "NBVAL_RAISES_EXCEPTION")
-FIGURE_CALLS = {"descriptor_timeline", "process_tree", "sequence_chart", "subplots", "figure"}
+FIGURE_CALLS = {"descriptor_timeline", "process_tree", "sequence_chart", "byte_path", "subplots", "figure"}
 CHECK_LINE = re.compile(r"(?m)^(\d+\.\d+) .+  (\d+)/(\d+)$")
 REBUILD = "change its text under notebooks/text and run `make notebooks`"
 

@@ -27,16 +27,19 @@ def test_this_machine_has_what_the_course_needs():
     found = words_of(done.stdout)
     assert list(found) == [
         "Python", "Linux", "strace", "bubblewrap", "user namespaces", "descriptor limit", "/dev/shm", "loopback",
-        f"port {doctor.USUAL_PORT}",
+        f"port {doctor.USUAL_PORT}", "C compiler",
     ]  # fmt: skip
     assert found["Python"] == ("OK", sys.version.split()[0])
     assert done.stdout.splitlines()[-1] == "Everything that the course needs is there."
 
 
 def test_programs_that_are_not_installed_cost_something_and_can_be_had(tmp_path):
-    path = path_without(tmp_path / "bin", "strace", "bwrap")
+    path = path_without(tmp_path / "bin", "strace", "bwrap", "cc")
     done = chatlab("doctor", cwd=ROOT, PATH=path)
     found = words_of(done.stdout)
+    assert found["C compiler"] == (
+        "without", "not installed: sudo apt-get install gcc libc6-dev; without it `make bench` leaves out the servers in C"
+    )  # fmt: skip
     assert found["strace"] == (
         "without",
         "not installed: sudo apt-get install strace; without it traces are sampled, checks of system calls say"
