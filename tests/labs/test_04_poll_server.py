@@ -764,3 +764,37 @@ def test_a_pitfall_is_right_where_it_is_not_wrong(serve, join, name):
     assert b.read_line() == c.read_line() == b"hello\n"
     b.send_line(b"hi")
     assert a.read_line() == c.read_line() == b"hi\n"
+
+
+# The demonstrations: what they print is held against the handout, which shows it.
+
+
+def test_a_scene_with_a_pitfall_that_there_is_not_is_one_line():
+    done = run("docs/demos/room_scenes.py", "talk", "--pitfall", "nonsense")
+    assert (done.returncode, done.output, done.log.count("\n")) == (1, "", 1)
+    assert done.log.startswith("room_scenes.py: pitfalls.py: no pitfall 'nonsense'; there are: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["notsent_lowat.py", "--seconds", "0"], "'0' is not a time from 1 to 60 s"),
+        (["notsent_lowat.py", "--seconds", "nan"], "'nan' is not a time from 1 to 60 s"),
+        (["send_ways.py", "--clients", "15"], "'15' is not a number from 16 to 5000"),
+        (["send_ways.py", "--size", "-1"], "'-1' is not a number from 2 to 4096"),
+        (["room_scenes.py", "opera"], "invalid choice: 'opera'"),
+    ],
+)
+def test_a_demonstration_refuses_bad_input(arguments, says):
+    program, *options = arguments
+    done = run(f"docs/demos/{program}", *options)
+    assert (done.returncode, done.output) == (2, "")
+    assert says in done.log.splitlines()[-1]
+    assert "Traceback" not in done.log
+
+
+def test_more_clients_than_descriptors_are_one_line_in_a_demonstration():
+    if shutil.which("prlimit") is None:
+        pytest.skip("prlimit is not installed")
+    done = run(shutil.which("prlimit"), "--nofile=100:100", sys.executable, str(ROOT / "docs/demos/send_ways.py"))
+    assert (done.returncode, done.log) == (1, "send_ways.py: 400 clients: Too many open files\n")
