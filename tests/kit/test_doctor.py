@@ -38,8 +38,9 @@ def test_programs_that_are_not_installed_cost_something_and_can_be_had(tmp_path)
     done = chatlab("doctor", cwd=ROOT, PATH=path)
     found = words_of(done.stdout)
     assert found["C compiler"] == (
-        "without", "not installed: sudo apt-get install gcc libc6-dev; without it `make bench` leaves out the servers in C"
-    )  # fmt: skip
+        "without",
+        "not installed: sudo apt-get install gcc libc6-dev; without it `make bench` leaves out the servers in C",
+    )
     assert found["strace"] == (
         "without",
         "not installed: sudo apt-get install strace; without it traces are sampled, checks of system calls say"
