@@ -308,9 +308,11 @@ for clients, result in results.items():
 print("a line makes so many deliveries:", *[clients - 1 for clients in ROOMS])
 
 # %% [markdown]
-# Read it from left to right. A line to 999 people takes 999 sends, one after the other, so the first of them has it
-# long before the last: that is why the black dots stand in columns. Where the server needs more time for a line than
-# there is until the next one, lines queue up, and the dots climb.
+# Read it from left to right. A line to 999 people takes 999 sends, one after the other, so in the big room a turn of
+# the loop takes longer than the 10 ms until the next line. What is said meanwhile is read in the next turn, all of it,
+# and arrives together: the dots that stand in one column are lines that were said 10 ms apart. (Only a fast machine
+# with nothing else to do has columns of one line.) That is no queue that grows and grows: a turn with five lines makes
+# no more sends than a turn with one. Section 6 looks into this.
 #
 # And read the right picture from its right end. The median says what is usual. But in a room of 1000 a line is heard by
 # everybody only when the *slowest* delivery is done, so what people feel is the 99 %, and the maximum. (The schedule
@@ -397,7 +399,7 @@ else:
 # %% [markdown]
 # 60 lines were heard both times; for that the kernel was asked 60 times to send, or 4 times. **The busier the room, the
 # more is gathered in a turn, and the less a line costs.** That is the whole secret of this server's speed. A system
-# call costs about as much for 20 lines as for one, in whatever language it is made.
+# call costs about as much for 20 short lines as for one, in whatever language it is made.
 #
 # The order within a turn has its reasons too. First accept, until EAGAIN, so that who has come hears what is said from
 # then on. Then read. Then send. And only what can be of use is asked of poll: IN of those who may speak now, OUT of
@@ -771,6 +773,7 @@ for column, (name, (server, looks)) in enumerate(poured.items()):
             )
     below.axhline(LIMIT / 1000, color="black", linestyle="--", linewidth=0.8, label="full")
     below.set(xlabel="time (s)", xlim=(-0.05, None), ylim=(0, None))
+figure.suptitle("A reader that is slow (Cid), and one that does not read (Dora)", x=0.01, ha="left")
 axes[0, 0].set_ylabel("MB")
 axes[1, 0].set_ylabel("kB queued (mind the scales)")
 axes[0, 1].legend(frameon=False, loc="lower right")
