@@ -13,7 +13,7 @@ import socket
 import sys
 
 import poll_server
-from poll_server import Client, PollServer, log
+from poll_server import Client, PollServer, log, run_program
 
 EVENT_BITS = 0xFFFF  # an event mask is a short: poll(2)
 
@@ -246,4 +246,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

@@ -39,8 +39,8 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close sends RST, and 
 
 
 def log(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody reads the log any more: no reason to end the room
-        os.write(2, f"{text}\n".encode())
+    with contextlib.suppress(OSError, AttributeError):  # nobody reads standard error, or it was closed from the start
+        sys.stderr.write(f"{text}\n")
 
 
 def set_nonblocking(fd: int) -> None:
@@ -371,5 +371,23 @@ def main(server_class: type[PollServer] = PollServer) -> None:
     server_class(listener, options).serve()
 
 
+def run_program(main: Callable[[], object]) -> None:
+    """Run a program, and end it with status 1 when standard output takes nothing more: write(2), section ERRORS.
+
+    A reader that has gone (EPIPE) needs no words. Anything else, such as a full disk, is told in one line.
+    """
+    if sys.stdout is None:
+        sys.exit(f"{os.path.basename(sys.argv[0])}: standard output is closed")
+    try:
+        try:
+            main()
+        finally:
+            sys.stdout.flush()  # the interpreter would do it after the last `except`
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            log(f"{os.path.basename(sys.argv[0])}: cannot go on: {error.strerror}")
+        os._exit(1)  # an ordinary exit would flush again, and fail again
+
+
 if __name__ == "__main__":
-    main()
+    run_program(main)

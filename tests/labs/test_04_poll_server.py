@@ -23,6 +23,7 @@ from chatlab import procfs
 from chatlab.launch import LaunchError, launch, run
 from chatlab.load import Client, admit
 from tests.kit.waiting import until
+from tests.labs import output
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = "labs/04_poll_server/poll_server.py"
@@ -243,6 +244,13 @@ def test_ready_is_one_line_on_standard_output(serve):
     server = serve("--host", "localhost")
     assert server.output == f"listening on 127.0.0.1:{server.port}\n"
     assert server.log == ""
+
+
+@pytest.mark.parametrize("program", [(SERVER, "--port", "0"), (SERVER, "-h"), (PITFALLS,)])
+def test_output_that_takes_nothing_is_one_line_or_silence(program):
+    assert output.onto_a_full_disk(*program) == (1, output.no_space(program[0]))
+    assert output.to_a_reader_of(0, *program) == (1, "")
+    assert output.closed(*program) == (1, output.is_closed(program[0]))
 
 
 def test_a_log_that_nobody_reads_ends_no_room(serve, join):
