@@ -99,7 +99,7 @@ def connect_first(addresses, timeout):
 def pump(source_fd, target_fd):
     """Move everything from one descriptor to another until end of file: by splice while that works, else by hand.
 
-    splice goes through a pipe of yours. Where it fails with EINVAL (for the source: files under /proc, /dev/null; for
+    splice goes through a pipe of yours. Where it fails with EINVAL (for the source: /dev/null, many files of /proc; for
     the target: a file opened with O_APPEND) the rest is moved by read and write, and splice is not called again.
     At the change nothing is lost and nothing comes twice; what is in the pipe by then goes first.
 
