@@ -125,15 +125,24 @@ def are_gone(*people):
 
 
 # %%
+def sleeps(server):
+    """Is its turn over? It waits in poll and nowhere else, unless it is a pitfall."""
+    return procfs.stat(server.pid).state == "S"
+
+
 @contextlib.contextmanager
-def room(*program, people=3, options=(), trace=False):
-    """Launch a server, and let people in, one after the other: gives the server, `come`, and the list of people."""
+def room(*program, people=3, options=(), trace=False, busy=False):
+    """Launch a server, and let people in, one after the other: gives the server, `come`, and the list of people.
+
+    busy: this one never sleeps, so that nobody waits for that.
+    """
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(launch(*program, "--port", "0", *options, trace=trace))
 
         def come(**how):
             person = stack.enter_context(Person(server, **how))
             until(lambda: other_ends([person])[0][3])  # its inode is 0 while nobody has a descriptor of it
+            until(lambda: busy or sleeps(server))
             return person
 
         yield server, come, [come() for _ in range(people)]
@@ -263,12 +272,12 @@ else:
 # `chatlab.load` holds every line that arrives against what was said. How late is it?
 
 # %%
-ROOMS, RATE, SECONDS = (10, 100, 1000), 100, 1.0
+ROOMS, RATE, SECONDS = (10, 100, 1000), 100, 0.8
 
 
 def grow(clients):
     with launch(SERVER, "--port", "0") as server, load.Room(server.address, clients) as people:
-        return people.fixed_rate(RATE, SECONDS, warmup=0.2)
+        return people.fixed_rate(RATE, SECONDS, warmup=0.1)
 
 
 results = {clients: grow(clients).require() for clients in ROOMS}
@@ -331,6 +340,7 @@ print("a line makes so many deliveries:", *[clients - 1 for clients in ROOMS])
 @contextlib.contextmanager
 def stopped(server):
     """While the block runs the server is stopped: what comes meanwhile is all there in its next turn."""
+    until(lambda: sleeps(server))
     os.kill(server.pid, signal.SIGSTOP)
     until(lambda: procfs.stat(server.pid).state in "Tt")
     yield
@@ -432,12 +442,13 @@ def watch(server, pitfall):
 
 
 def silence(*program):
-    with room(*program, people=2, trace=SLOWLY) as (server, _, (ann, bob)):
+    pitfall = program != (SERVER,)
+    with room(*program, people=2, trace=SLOWLY, busy=pitfall) as (server, _, (ann, bob)):
         began = len(wake_ups(server))
         for number in range(20):
             ann.send_line(b"line %d" % number)
             bob.read_line()
-        watch(server, program != (SERVER,))
+        watch(server, pitfall)
         return wake_ups(server)[began:]
 
 
@@ -840,10 +851,12 @@ verdicts = check("4.1", "4.2", "4.3", "4.4", "4.5", "4.6", "4.7")
 # ## 9. Going further
 #
 # - Your own server is `labs/04_poll_server/exercises.py`. Put it in the place of `SERVER` in `grow`, and hold its
-#   picture beside the reference's. `make bench SERVER="python labs/04_poll_server/exercises.py --port {port}"` does it
-#   in earnest, beside servers that other people use.
-# - In `twenty_lines` let each of the four say 500 lines at once. How many turns does the server take, and why not one?
-# - What does Cid's queue look like when he reads 100 kB a second? Is he evicted? Look for `SLOW_READER` in the server.
+#   picture beside the reference's. `make bench SERVER=labs/04_poll_server/exercises.py` does it in earnest, beside
+#   servers that other people use.
+# - In `twenty_lines` let each of the four say 500 lines at once, in a room with `options=("--queue-bytes", "4096")`.
+#   How many turns does the server take now, and why not one?
+# - What does Cid's queue look like when he reads 100 kB a second, and is he evicted? (`STEP_BYTES = 1000`, and a
+#   smaller `TOTAL`.) Look for `SLOW_READER` in the server.
 # - Talk in it: `make chat` opens a room, `make join` joins it from another terminal, and `nc` is a member too.
 # - `labs/04_poll_server/README.md` tells each part at length, with the man pages and book chapters to read.
 # - Next: lab 05. There each client has a process of its own, and they meet in shared memory.
