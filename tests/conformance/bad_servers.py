@@ -101,9 +101,17 @@ class ClosesAtHangUp(PollServer):
 
 
 class ReadsTheLoudest(PollServer):
+    loudest: Client | None = None  # who has said so much that nobody else is read any more
+
+    def gather(self, client: Client, data: bytes) -> None:
+        super().gather(client, data)
+        if len(data) > 10_000:
+            self.loudest = client
+
     def turn(self, ready: list[tuple[int, int]]) -> None:
-        readable = [fd for fd, revents in ready if revents & select.POLLIN and fd != self.listener.fileno()]
-        super().turn([(fd, revents) for fd, revents in ready if fd not in readable[1:]])
+        loudest = self.loudest and self.loudest.fd
+        others = [fd for fd in self.clients if loudest in self.clients and fd != loudest]
+        super().turn([(fd, revents & ~select.POLLIN if fd in others else revents) for fd, revents in ready])
 
 
 class AwakeAtEndOfInput(PollServer):
