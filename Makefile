@@ -88,7 +88,7 @@ help: ## this list
 
 # The environment
 
-environment: $(BASE)
+environment: $(BASE) $(BENCH)
 environment-notebooks: $(NOTEBOOKS) $(LINT) $(BENCH)
 
 # PYTHON chooses the interpreter (PYTHON=python3.12 make lab-1). Without it: that of .venv, else the first that is new enough.
