@@ -27,6 +27,7 @@ from typing import NoReturn
 
 LINE_BYTES = 65536  # the longest line, its newline included
 LEAST_BYTES, MOST_BYTES = 1024, 65536  # that one client may say in a turn
+SMALL_BYTES = 16384
 UNSENT_BYTES = 65536  # the kernel takes so much for a client beyond what is on its way
 IOV_MAX = 1024  # buffers for one sendmsg
 LINGER_SECONDS = 2.0
@@ -39,8 +40,10 @@ RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # struct linger: close sends RST, and 
 
 
 def log(text: str) -> None:
-    with contextlib.suppress(OSError, AttributeError):  # nobody reads standard error, or it was closed from the start
-        sys.stderr.write(f"{text}\n")
+    """One line to standard error, or none: a log that nobody reads, a full pipe or stopped terminal, stops no room."""
+    with contextlib.suppress(OSError):
+        if sys.stderr and select.select([], [2], [], 0)[1]:
+            os.write(2, f"{text}\n".encode())
 
 
 def set_nonblocking(fd: int) -> None:
@@ -58,7 +61,7 @@ class Client:
         self.speaks = True  # until its end of input, or its dismissal
         self.hears = True  # until the connection is broken, or its dismissal
         self.partial = bytearray()
-        self.queue: list[memoryview] = []
+        self.queue: list[memoryview | bytearray] = []
         self.queued = 0  # bytes
         self.slow = False  # has it taken something out of a full queue?
 
@@ -230,14 +233,24 @@ class PollServer:
                 self.enqueue(client, block)
 
     def enqueue(self, client: Client, *parts: memoryview) -> None:
-        waits_for_room = bool(client.queue)
-        client.queue += parts
         for part in parts:
             client.queued += len(part)
-        if waits_for_room:
+        if client.queue:
+            for part in parts:
+                self.keep(client, part)
             self.judge_reader(client, 0)
-        elif client.queue:
+        elif parts:
+            client.queue = list(parts)
             self.send(client)
+
+    def keep(self, client: Client, part: memoryview) -> None:
+        """Put a part into the queue of one that waits. A view holds its whole block in memory, so copy a small one."""
+        if len(part) * 4 >= max(len(part.obj), SMALL_BYTES):
+            client.queue.append(part)
+        elif isinstance(client.queue[-1], bytearray) and len(client.queue[-1]) < MOST_BYTES:
+            client.queue[-1] += part
+        else:
+            client.queue.append(bytearray(part))
 
     def send(self, client: Client) -> None:
         """Send once, as much as the kernel takes; POLLOUT tells when it takes more."""
@@ -267,7 +280,7 @@ class PollServer:
             whole += 1
         del client.queue[:whole]
         if sent:
-            client.queue[0] = client.queue[0][sent:]
+            client.queue[0] = memoryview(client.queue[0])[sent:]
 
     def judge_reader(self, client: Client, sent: int) -> None:
         """A queue is full from `--queue-bytes` on, until three quarters are left; taking something gives more time."""
@@ -305,18 +318,19 @@ class PollServer:
         client.partial.clear()
         self.dismissed.add(client)
         self.set_timer(LINGER_SECONDS, self.remove, client)
-        self.enqueue(client, memoryview(f"* {notice}\n".encode()))
         self.watch(client)
+        self.enqueue(client, memoryview(f"* {notice}\n".encode()))
 
     def evict(self, client: Client) -> None:
         if client in self.full:
             log(f"{client.name}: evicted: {client.queued} bytes wait for it, and it takes nothing")
-            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
             self.remove(client)
 
     def remove(self, client: Client) -> None:
         if client.events is not None:
             self.poller.unregister(client.fd)
+        if client.queue:  # so that it learns that something is missing
+            client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
         client.sock.close()
         client.speaks, client.queue = False, []
         del self.clients[client.fd]
