@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import page, tables
 from benchmarks.measure import QUICK, Plan, measure, steps
 from benchmarks.results import RATE, Results, about_here
-from benchmarks.servers import REFERENCE, ROOT, BenchError, Server, of_a_command, of_the_course, versions
+from benchmarks.servers import REFERENCE, ROOT, BenchError, Server, of_a_command, of_the_course, try_out, versions
 from chatlab.launch import LaunchError
 
 FOLDER = ROOT / ".chatlab" / "bench"
@@ -104,7 +104,10 @@ def bench(options: argparse.Namespace) -> int:
 
 
 def chosen(options: argparse.Namespace) -> tuple[list[Server], dict[str, str]]:
-    """The servers to measure, and those left out, with the reason."""
+    """The servers to measure, and those left out, with the reason. Raises BenchError, LaunchError."""
+    given = [of_a_command(command) for command in options.server]
+    for server in given:
+        try_out(server)
     servers, left_out = of_the_course()
     if options.only is not None:
         names = [name.strip() for name in options.only.split(",") if name.strip()]
@@ -113,8 +116,7 @@ def chosen(options: argparse.Namespace) -> tuple[list[Server], dict[str, str]]:
             if name not in known:
                 raise BenchError(f"--only {name}: {left_out.get(name) or 'there is only ' + ', '.join(known)}")
         servers, left_out = [known[name] for name in names], {}
-    for command in options.server:
-        server = of_a_command(command)
+    for command, server in zip(options.server, given, strict=True):
         taken = [other.name for other in servers].count(server.name)
         servers.append(replace(server, name=f"{server.name} ({command})") if taken else server)
     if not servers:

@@ -13,14 +13,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from chatlab.chat import stays
 from chatlab.launch import LaunchError, launch
-from chatlab.launch.program import Program, scale
+from chatlab.launch.program import Program, describe_status, scale
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 BUILD = ROOT / "benchmarks" / "build"
 REFERENCE = "lab 04"
-START_SECONDS = 10.0
+START_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 PORT = "{port}"
 
@@ -47,7 +48,7 @@ class Server:
                 wait_until_it_listens(program, address)
                 yield program, address
         else:
-            with launch(self.program, *self.arguments, "--port", "0") as program:
+            with launch(self.program, *self.arguments, "--port", "0", timeout=START_SECONDS) as program:
                 yield program, program.address
 
 
@@ -84,6 +85,20 @@ def of_a_command(command: str) -> Server:
         raise BenchError(f"--server {command!r}: there is no program {words[0]}")
     script = next((word for word in words if word.endswith(".py")), words[0])
     return Server(name_of(place_of(script) or Path(script)), str(found), tuple(words[1:]))
+
+
+def try_out(server: Server) -> None:
+    """Start a server once: one that does not start is told of at once, not after the others' minutes.
+
+    Raises LaunchError, BenchError.
+    """
+    with server.running() as (program, _):
+        if not stays(program):
+            said = program.log.strip().splitlines()
+            words = f": {said[-1]}" if said else ""
+            raise BenchError(
+                f"{program.name} ended as soon as it listened: {describe_status(program.returncode)}{words}"
+            )
 
 
 def place_of(word: str) -> Path | None:

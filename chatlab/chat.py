@@ -11,12 +11,14 @@ from pathlib import Path
 
 from chatlab import procfs
 from chatlab.launch import launch
-from chatlab.launch.program import describe_status, scale
+from chatlab.launch.program import Program, describe_status, scale
 
 CLIENT = "labs/03_poll_client/poll_client.py"
 LOOK_MILLISECONDS = 100
 READ_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
+SETTLE_SECONDS = 2.0
+SETTLE_LOOK_SECONDS = 0.005
 FIN_SENT = ("04", "05")  # FIN_WAIT1, FIN_WAIT2: the `st` column of /proc/net/tcp, proc_pid_net(5)
 
 
@@ -56,6 +58,23 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
 def command(root: Path, host: str, port: int) -> list[str]:
     """The command that joins a room."""
     return [sys.executable, str(root / CLIENT), host, str(port)]
+
+
+def stays(server: Program) -> bool:
+    """Whether a server that listens goes on to serve: it sleeps, or is at work still after a while; False: it ended.
+
+    An exercise that is not started listens, says so, and only then ends: who connects in between is refused.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS * scale()
+    while server.returncode is None and time.monotonic() < deadline:
+        stat = procfs.stat(server.pid)
+        if stat and stat.state == "S":
+            return True
+        time.sleep(SETTLE_LOOK_SECONDS)
+    if server.returncode is None:
+        return True
+    server.wait()  # its last words have come
+    return False
 
 
 def _wait_until_left(client: subprocess.Popen, server) -> bool:

@@ -45,6 +45,13 @@ def serve(handle):
 ECHOING = "serve(lambda client, data: [each.sendall(data) for each in clients])\n"
 LOSING = "serve(lambda client, data: [each.sendall(data[:64]) for each in clients if each is not client])\n"
 FALLING = "serve(lambda client, data: sys.exit('it was too much'))\n"
+# Listens, says so, and ends, as an exercise that is not started does.
+STUB = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
+sys.exit("not started")
+"""
 
 
 def peers() -> list[Server]:
@@ -179,14 +186,12 @@ def test_a_server_of_ones_own_takes_its_place(tmp_path, command):
         (ECHOING, "echoed"),
         (LOSING, "lost"),
         (FALLING, "the server ended: exit status 1: it was too much"),
-        ("print('ready')\n", "does not listen on port"),
-        ("raise SystemExit('no such luck')\n", "ended with status 1: no such luck"),
     ],
-    ids=["echoing", "losing", "falling", "leaving", "not-starting"],
+    ids=["echoing", "losing", "falling"],
 )
 def test_a_bad_server_is_one_line_and_the_others_are_measured(tmp_path, source, says):
     server = tmp_path / "mine.py"
-    server.write_text((FRONT if "serve(" in source else "") + source)
+    server.write_text(FRONT + source)
     command = f"{sys.executable} {server} {{port}}"
     done = chatlab("bench", *SMALL, "--only", "asyncio", "--server", command, "--out", str(tmp_path), cwd=ROOT)
     lines = [line for line in done.stderr.splitlines() if "this machine is busy" not in line]
@@ -197,6 +202,26 @@ def test_a_bad_server_is_one_line_and_the_others_are_measured(tmp_path, source, 
     assert results.median(RATE, "asyncio", 10) > 0
     assert results.median(RATE, f"{tmp_path.name}/mine.py", 10) is None
     assert [fault.clients for fault in results.faults] == [10]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("{python} -c pass {{port}}", "does not listen on port"),
+        ("{python} -c 'raise SystemExit(\"no such luck\")' {{port}}", "ended with status 1: no such luck"),
+        ("{python} {stub}", "ended as soon as it listened: exit status 1: not started"),
+        ("sleep 60 {{port}}", "sleep does not listen on port"),
+    ],
+    ids=["leaving", "not-starting", "not-staying", "not-listening"],
+)
+def test_a_server_that_does_not_start_is_told_of_before_any_is_measured(tmp_path, command, says):
+    stub = tmp_path / "mine.py"
+    stub.write_text(STUB)
+    command = command.format(python=sys.executable, stub=stub)
+    done = chatlab("bench", "--server", command, "--out", str(tmp_path / "out"), cwd=ROOT, CHATLAB_TIME_SCALE="0.5")
+    assert done.stderr.startswith("chatlab: ") and says in done.stderr
+    assert (done.returncode, len(done.stderr.splitlines()), done.stdout) == (1, 1, "")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
