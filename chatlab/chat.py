@@ -34,6 +34,8 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
     Returns the exit status: 0, or the client's, which has then said why. Raises LaunchError, RoomFault.
     """
     with launch(str(program), "--port", port) as server:
+        if not stays(server):
+            raise RoomFault(_last_words(server))
         name, number = server.address
         say(f"The room is open at {name}:{number}. Others join it, each in a terminal of their own, with")
         say(f"  {joining.format(host=name, port=number)}\n  nc {name} {number}")

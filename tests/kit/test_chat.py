@@ -24,14 +24,13 @@ from tests.kit.waiting import LIMIT_SECONDS, alive, until
 ROOT = Path(__file__).resolve().parents[2]
 END_OF_INPUT, INTERRUPT = "\x04", "\x03"
 
-# Says where it listens, takes one client, and falls.
-FALLING = """
+LISTENS = """
 import socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
 print("listening on 127.0.0.1:%d" % listener.getsockname()[1], flush=True)
-listener.accept()[0].recv(100)
-sys.exit("it was too much")
 """
+# Takes one client, and falls.
+FALLING = LISTENS + 'listener.accept()[0].recv(100)\nsys.exit("it was too much")\n'
 STUB = 'raise NotImplementedError("exercise 4.7 is not started")\n'
 
 
@@ -198,6 +197,14 @@ def test_a_server_that_is_not_started_is_one_line(tmp_path):
         "NotImplementedError: exercise 4.7 is not started\n"
     )
     assert done.returncode == 1
+
+
+def test_a_server_that_ends_as_soon_as_it_listens_opens_no_room(tmp_path):
+    server = tmp_path / "exercises.py"
+    server.write_text(LISTENS + 'sys.exit("exercises.py: exercise 4.7 is not started")\n')
+    done = chatlab("chat", "--server", str(server), cwd=ROOT)
+    said = "chatlab: the server, exercises.py, ended: exit status 1: exercises.py: exercise 4.7 is not started\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
 def test_a_server_that_is_not_there_is_one_line():
