@@ -18,7 +18,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     try:
-        config.stash[SERVER] = Server(config.getoption("--server"))
+        config.stash[SERVER] = server = Server(config.getoption("--server"))
+        # Once, not in each of pytest-xdist's workers; and a broken lab 04 does not keep the other tests from running.
+        if server.command != DEFAULT and not hasattr(config, "workerinput"):
+            server.try_out()
     except ServerError as error:
         raise pytest.UsageError(str(error)) from None
 

@@ -12,13 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from chatlab import course
+from chatlab.chat import stays
 from chatlab.launch import LaunchError, launch
 from chatlab.launch.program import Program, describe_status, scale
 from tests.conformance.room import Room
 
 PORT = "{port}"
 PORTS = range(20_000, 30_000)  # below what the kernel gives to connections (ip(7), ip_local_port_range)
-READY_SECONDS = 10.0
+READY_SECONDS = 5.0
 LOOK_SECONDS = 0.002
 LISTEN = "0A"  # the `st` column of /proc/net/tcp, proc_pid_net(5)
 
@@ -51,7 +52,10 @@ class Server:
     def __init__(self, command: str, timeout: float = 5.0):
         self.command = command
         self.timeout = timeout
-        self.words = shlex.split(command)
+        try:
+            self.words = shlex.split(command)
+        except ValueError as error:
+            raise ServerError(f"--server {command!r}: {str(error).lower()}") from None
         if not any(PORT in word for word in self.words):
             raise ServerError(f'--server "{command}": {PORT} must stand where the command takes its port')
         if self.words[0] in ("python", "python3"):
@@ -92,15 +96,28 @@ class Server:
             self._wait_until_it_listens(program, port)
             yield Running(program, port, self.timeout)
 
+    def try_out(self) -> None:
+        """Start it once, before the cases: each of them would say the same. Raises ServerError."""
+        if self.missing:
+            raise ServerError(f'--server "{self.command}": {self.script} is not there')
+        with self.start() as running:
+            if not stays(running.program):
+                raise ServerError(f"{self.command} with port {running.port}: {last_words(running.program)}")
+
     def _wait_until_it_listens(self, program: Program, port: int) -> None:
         # Not every server says so: the kernel's table is looked at again and again.
         deadline = time.monotonic() + READY_SECONDS * scale()
         while not listens(port):
             if program.returncode is not None or time.monotonic() > deadline:
-                said = program.log.strip().splitlines()
-                how = "does not listen" if program.returncode is None else describe_status(program.returncode)
-                raise ServerError(f"{self.command} with port {port}: {how}: {said[-1] if said else 'it said nothing'}")
+                raise ServerError(f"{self.command} with port {port}: {last_words(program)}")
             time.sleep(LOOK_SECONDS)
+
+
+def last_words(program: Program) -> str:
+    """How it is with a program that does not serve, and the last line of its log."""
+    said = program.log.strip().splitlines()
+    how = "does not listen" if program.returncode is None else describe_status(program.returncode)
+    return f"{how}: {said[-1] if said else 'it said nothing'}"
 
 
 def free_port() -> int:
