@@ -135,6 +135,18 @@ class Leaks(PollServer):
         super().remove(client)
 
 
+class KeepsEveryView(PollServer):
+    def keep(self, client: Client, part: memoryview) -> None:
+        client.queue.append(part)
+
+
+class WatchesTheForgotten(PollServer):
+    def dismiss(self, client: Client, notice: str) -> None:
+        super().dismiss(client, notice)
+        if self.senders_wait and client.fd not in self.clients:
+            self.poller.register(client.fd, select.POLLIN)
+
+
 class Greets(PollServer):
     def welcome(self, client: Client) -> None:
         super().welcome(client)

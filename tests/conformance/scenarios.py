@@ -14,13 +14,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chatlab.launch.program import scale
+from chatlab.load import Client, LoadError
 from chatlab.load import Room as Crowd
 from chatlab.load.client import shown
 from tests.conformance import looks, pouring
-from tests.conformance.room import NotChecked, Room, difference, likely
+from tests.conformance.processes import TRACEBACK, case
+from tests.conformance.room import Fault, NotChecked, Room, difference, likely
+from tests.conformance.server import Server
 
 LONGEST_LINE = 65_536  # bytes, newline included
 MEBIBYTE = 1 << 20
+FILL_BYTES = MEBIBYTE // 2  # with TCP_NOTSENT_LOWAT the kernel takes less for a deaf one; no queue is full yet
+TRACEBACK_CAME = "an exception ended the server"
 LAST_WORDS_LOST = "a hang-up is handled before the data: it tells of the end, not that everything before has been read"
 
 
@@ -394,6 +399,59 @@ def _room_goes_on_beside(room: Room, stalled: int, text: bytes, bound: int) -> N
         )
 
 
+@scenario(quick=False, needs_pid=True)
+def small_words_for_a_flooder(room: Room) -> None:
+    """Small lines for one that floods the room and never reads cost little memory."""
+    talker, flooder = _with_a_deaf_one(room, 2)
+    flood = (b"d" * 1023 + b"\n") * 32
+    with _little_memory(room, 8 * MEBIBYTE, "each holds its whole turn in memory: a view holds its block") as look:
+        for number in range(800):
+            with room.held():
+                flooder.send(flood)
+                talker.send(b"\n")
+            talker.read_exactly(len(flood))
+            look(number)
+
+
+@scenario(quick=False, needs_pid=True)
+def small_words_for_deaf_ones(room: Room) -> None:
+    """Small lines for those that never read cost little memory."""
+    reader, *deaf = _with_a_deaf_one(room, 20)
+    with _little_memory(room, 4 * MEBIBYTE, "an object for each: a memoryview of one byte has nearly 200") as look:
+        for number in range(1000):
+            with room.held():
+                for each in deaf:
+                    each.send(b"\n")
+            reader.read_exactly(len(deaf))
+            look(number)
+
+
+def _with_a_deaf_one(room: Room, count: int) -> list[Client]:
+    """One that reads, and count - 1 that do not, for whom something waits already, beyond what the kernel has taken."""
+    reader, *deaf = room.join(count, receive_buffer=4096)
+    reader.send(pouring.lines(FILL_BYTES))
+    room.settle(deaf[0], reader)
+    return [reader, *deaf]
+
+
+@contextlib.contextmanager
+def _little_memory(room: Room, bound: int, mistake: str) -> Iterator[Callable[[int], None]]:
+    """What happens in the block costs the server `bound` bytes at most. Its rounds call `look` with their number."""
+    before = looks.memory(room)
+
+    def look(number: int) -> None:
+        grown = looks.memory(room) - before if number % 100 == 99 else 0
+        room.should(
+            grown < bound,
+            should="keep small lines for one that does not read in little memory",
+            but=f"after {number + 1} rounds its memory has grown by {grown / MEBIBYTE:.0f} MiB",
+            mistake=mistake,
+        )
+
+    with likely("go on relaying while one does not read", "one that does not read holds up all the others"):
+        yield look
+
+
 @scenario(quick=False)
 def slow_reader_loses_nothing(room: Room) -> None:
     """A slow reader gets every byte of a burst of 20 MB, in order; so does the room, which waits for it."""
@@ -493,6 +551,28 @@ def memory_of_5000_idle_clients(room: Room) -> None:
         but=f"it has {used / 1e6:.0f} MB resident",
         mistake="buffers that are there before anything comes",
     )
+
+
+@case(ours=True)
+def reset_before_it_is_turned_away(server: Server) -> None:
+    """With --max-clients 3 newcomers that are reset at once, while senders wait for a reader, harm nobody."""
+    limits = ("--max-clients", "3", "--queue-bytes", "65536", "--stall-seconds", "0.5")
+    with server.start(*limits) as running, running.room() as room:
+        sender, reader, _ = room.join(3, receive_buffer=64 * 1024)
+        text = pouring.lines(4 * MEBIBYTE)
+        try:
+            with pouring.Flow(room, sender, text, [reader]) as flow:
+                while len(flow.came[reader]) < len(text) and not flow.stands_still():
+                    if not flow.turn(pouring.LAZY_SECONDS):  # it stands still until the third is ended
+                        with room.held():
+                            room.connect().reset()
+            room.settle(sender, reader)
+        except (Fault, LoadError, OSError) as error:
+            raise Fault(
+                "go on when a newcomer that is turned away is gone already",
+                TRACEBACK_CAME if TRACEBACK in running.program.log else getattr(error, "but", str(error)),
+                "what is forgotten at the failed send of the notice is polled afterwards: a descriptor that is closed",
+            ) from error
 
 
 # Rest

@@ -38,6 +38,8 @@ FAILED_BY = {
     "reset_under_way": ("EndsAtBrokenPipe", "it ended the connection"),
     "reader_that_never_reads": ("frozen-room", "one that does not read holds up all the others"),
     "fifty_readers_that_never_read": ("memory-without-bound", "queues without a bound"),
+    "small_words_for_a_flooder": ("KeepsEveryView", "each holds its whole turn in memory"),
+    "small_words_for_deaf_ones": ("KeepsEveryView", "an object for each"),
     "slow_reader_loses_nothing": ("holes-for-slow-readers", "dropped"),
     "flood_beside_a_talker": ("ReadsTheLoudest", "the loudest is read first"),
     "connect_storm": ("OneHundredOnly", "accept"),
@@ -57,6 +59,7 @@ FAILED_BY = {
     "room_for_two": ("reset-instead-of-notice", "sends RST"),
     "out_of_descriptors": ("busy-without-descriptors", "at EMFILE the listener stays readable"),
     "half_close_ends": ("KeepsTheHalfClosed", "kept for ever"),
+    "reset_before_it_is_turned_away": ("WatchesTheForgotten", "a descriptor that is closed"),
     "smaller_queues": ("memory-without-bound", "queues without a bound"),
 }
 SLOW = {name for name, case in SCENARIOS.items() if case.slow}
