@@ -30,7 +30,7 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
     """Open a room, tell how others join it, and put the user into it until ^D or ^C.
 
     Arguments: root, the course's; program, the server's path; port, 0 lets the kernel choose; joining, the command
-    with which others join, {host} and {port} in it; say, prints a line.
+    with which others join, {host} and {port} in it; say, prints a line at once.
     Returns the exit status: 0, or the client's, which has then said why. Raises LaunchError, RoomFault.
     """
     with launch(str(program), "--port", port) as server:
@@ -40,7 +40,6 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
         say(f"The room is open at {name}:{number}. Others join it, each in a terminal of their own, with")
         say(f"  {joining.format(host=name, port=number)}\n  nc {name} {number}")
         say("What you type goes to everyone else. ^D or ^C ends the room.")
-        sys.stdout.flush()
         client = subprocess.Popen(command(root, name, number))
         try:
             left = _wait_until_left(client, server)

@@ -23,16 +23,35 @@ def chat(
     """Open a room with a server of the course, or your own, and chat in it until ^D or ^C."""
     from chatlab import chat as rooms
 
+    check_standard_output()
     root = courses.find_root()
     program = next((place for place in (Path.cwd() / server, root / server) if place.is_file()), None)
     if program is None:
         raise Failure(f"{server} is not there: --server names a program, such as {SERVER}")
     joining = "make join" if port == PORT else "make join PORT={port}"
     try:
-        status = rooms.host(root, program, port, joining, say)
+        status = rooms.host(root, program, port, joining, say_now)
     except rooms.RoomFault as fault:
         raise Failure(str(fault)) from None
     raise typer.Exit(status)
+
+
+def check_standard_output() -> None:
+    """Raises Failure when standard output is closed, as by `>&-`: Python has none then."""
+    if sys.stdout is None:
+        raise Failure("standard output is closed")
+
+
+def say_now(text: str) -> None:
+    """Print at once, for a reader who waits. Raises Failure when standard output takes no more; BrokenPipeError."""
+    try:
+        say(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise  # the reader has gone: no words, as in every command
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end
+        raise Failure(f"cannot go on: {error.strerror}") from None
 
 
 @app.command()

@@ -207,6 +207,24 @@ def test_a_server_that_ends_as_soon_as_it_listens_opens_no_room(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", said)
 
 
+@pytest.mark.parametrize(
+    ("redirection", "says"), [(">&-", "standard output is closed"), (">/dev/full", "cannot go on: no space left")]
+)
+def test_standard_output_that_takes_nothing_is_one_line(redirection, says):
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", sys.executable, "-m", "chatlab", "chat", "--port", "0"],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=LIMIT_SECONDS * scale(),
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1), done.stderr
+    assert done.stderr.startswith("chatlab: ") and says in done.stderr.lower()
+
+
 def test_a_server_that_is_not_there_is_one_line():
     done = chatlab("chat", "--server", "labs/nowhere.py", cwd=ROOT)
     assert done.stderr.startswith("chatlab: labs/nowhere.py is not there: --server names a program, such as labs/")
