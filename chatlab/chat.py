@@ -19,11 +19,14 @@ READ_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 SETTLE_LOOK_SECONDS = 0.005
-FIN_SENT = ("04", "05")  # FIN_WAIT1, FIN_WAIT2: the `st` column of /proc/net/tcp, proc_pid_net(5)
+TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+NO_ROOM = "cannot connect to "
+FIN_ARRIVED = "05"
+FIN_SENT = ("04", FIN_ARRIVED)  # FIN_WAIT1, FIN_WAIT2: the `st` column of /proc/net/tcp, proc_pid_net(5)
 
 
 class RoomFault(Exception):
-    """The room ended by itself: one clear line."""
+    """The room ended by itself, or there is none: one clear line."""
 
 
 def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str], None]) -> int:
@@ -42,11 +45,10 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
         say("What you type goes to everyone else. ^D or ^C ends the room.")
         client = subprocess.Popen(command(root, name, number))
         try:
-            left = _wait_until_left(client, server)
+            left = _wait_until_left(client, server.port)
         except KeyboardInterrupt:
             left = True
-            say("")  # the terminal shows ^C, and stays on its line
-            client.send_signal(signal.SIGINT)  # a terminal has done so; `kill -INT` of this program alone has not
+            _interrupt(client, say)
         fault = None if left or server.returncode is None else _last_words(server)
         server.stop()
         status = _ended(client)
@@ -56,9 +58,40 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
     return max(status, 0)
 
 
+def join(root: Path, host: str, port: int, say: Callable[[str], None]) -> int:
+    """Put the user into somebody's room until ^D, ^C or the room's end.
+
+    Arguments: root, the course's; host and port, the room's; say, prints a line at once.
+    Returns the exit status: 0, or the client's, which has then said why. Raises RoomFault when there is no room.
+    """
+    client = subprocess.Popen(command(root, host, port), stderr=subprocess.PIPE)  # it says things at its end only
+    try:
+        left = _wait_until_left(client, port)
+        if left:
+            client.terminate()
+    except KeyboardInterrupt:
+        left = True
+        _interrupt(client, say)
+    status = _ended(client)
+    words = client.stderr.read().decode("utf-8", "backslashreplace").strip()
+    if NO_ROOM in words:
+        raise RoomFault(f"{words.partition(': ')[2]}: make chat opens a room")
+    if words:
+        print(words, file=sys.stderr, flush=True)
+    if left:
+        say("You have left the room.")
+    return max(status, 0)
+
+
 def command(root: Path, host: str, port: int) -> list[str]:
     """The command that joins a room."""
     return [sys.executable, str(root / CLIENT), host, str(port)]
+
+
+def _interrupt(client: subprocess.Popen, say: Callable[[str], None]) -> None:
+    """Hand a ^C on: a terminal has done so, `kill -INT` of this program alone has not."""
+    say("")  # the terminal shows ^C, and stays on its line
+    client.send_signal(signal.SIGINT)
 
 
 def stays(server: Program) -> bool:
@@ -78,7 +111,7 @@ def stays(server: Program) -> bool:
     return False
 
 
-def _wait_until_left(client: subprocess.Popen, server) -> bool:
+def _wait_until_left(client: subprocess.Popen, port: int) -> bool:
     """Wait for the client's end (False), or until its input has ended and the server has read all of it (True).
 
     The client itself would stay, and print what the others say, for as long as the server lets it.
@@ -89,7 +122,7 @@ def _wait_until_left(client: subprocess.Popen, server) -> bool:
     deadline = None
     try:
         while not poller.poll(LOOK_MILLISECONDS):
-            sent, unread = _half_closed(client.pid, server.port)
+            sent, unread = _half_closed(client.pid, port)
             if not sent:
                 continue
             deadline = deadline or time.monotonic() + READ_SECONDS * scale()
@@ -101,14 +134,20 @@ def _wait_until_left(client: subprocess.Popen, server) -> bool:
 
 
 def _half_closed(pid: int, port: int) -> tuple[bool, bool]:
-    """Whether the process has sent a FIN to that port, and whether the other side has something to read still."""
+    """Whether the process has sent a FIN to that port, and whether the other side has something to read still.
+
+    Of a server on another machine it is known whether the FIN, and so all before it, has arrived.
+    """
     sockets = set(procfs.descriptors(pid).values())
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+    tables = [table for table in map(Path, TABLES) if table.exists()]  # without IPv6 there is only one
+    rows = [line.split() for table in tables for line in table.read_text(encoding="ascii").splitlines()[1:]]
     ends = {(row[1], row[2]): row for row in rows}  # (local address, remote address): hexadecimal, :PORT at the end
     for (local, remote), row in ends.items():
         if remote.endswith(f":{port:04X}") and row[3] in FIN_SENT and f"socket:[{row[9]}]" in sockets:
             other = ends.get((remote, local))
-            return True, other is not None and int(other[4].partition(":")[2], 16) > 0  # tx_queue:rx_queue
+            if other is None:
+                return True, row[3] != FIN_ARRIVED
+            return True, int(other[4].partition(":")[2], 16) > 0  # tx_queue:rx_queue
     return False, False
 
 

@@ -59,9 +59,12 @@ def join(
     port: Port = PORT,
     host: Annotated[str, typer.Option(metavar="HOST", help="Where the room is.")] = "127.0.0.1",
 ) -> None:
-    """Join a room that somebody has opened with chat. ^C leaves it."""
+    """Join a room that somebody has opened with chat, until ^D or ^C."""
     from chatlab import chat as rooms
 
-    command = rooms.command(courses.find_root(), host, port)
-    sys.stdout.flush()
-    os.execv(command[0], command)
+    check_standard_output()
+    try:
+        status = rooms.join(courses.find_root(), host, port, say_now)
+    except rooms.RoomFault as fault:
+        raise Failure(str(fault)) from None
+    raise typer.Exit(status)
