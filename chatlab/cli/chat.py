@@ -1,5 +1,6 @@
 """The commands of the chat: chat, join."""
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def chat(
 ) -> None:
     """Open a room with a server of the course, or your own, and chat in it until ^D or ^C."""
     from chatlab import chat as rooms
+    from chatlab.launch import LaunchError
 
     check_standard_output()
     root = courses.find_root()
@@ -33,6 +35,10 @@ def chat(
         status = rooms.host(root, program, port, joining, say_now)
     except rooms.RoomFault as fault:
         raise Failure(str(fault)) from None
+    except LaunchError as error:
+        if os.strerror(errno.EADDRINUSE) not in str(error):
+            raise
+        raise Failure(f"{error}: make chat PORT=N chooses another, PORT=0 lets the kernel choose") from None
     raise typer.Exit(status)
 
 

@@ -238,7 +238,7 @@ def test_a_server_that_is_not_there_is_one_line():
 def test_a_port_in_use_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = chatlab("chat", "--port", str(taken.getsockname()[1]), cwd=ROOT)
-    assert "Address already in use" in done.stderr
+    assert "Address already in use: make chat PORT=N chooses another, PORT=0 lets the kernel choose" in done.stderr
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
 
 
