@@ -13,6 +13,11 @@ BENCH = $(VENV)/.ready-bench
 WORKERS = -n 4 --dist worksteal
 N ?= 20
 TESTS ?= tests/labs tests/kit
+# Handed on in the environment: a quote or a $ in a command is for the command, not for make or the recipe's shell.
+ifdef SERVER
+override SERVER := $(value SERVER)
+export SERVER
+endif
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
@@ -43,7 +48,7 @@ progress: $(BASE) ## what is done, and what comes next
 	@$(CHATLAB) progress
 
 chat: $(BASE) ## open a room and chat in it; with your own server:  make chat SERVER=PROGRAM
-	@$(CHATLAB) chat$(if $(SERVER), --server "$(SERVER)")$(if $(PORT), --port $(PORT))
+	@$(CHATLAB) chat$(if $(SERVER), --server "$$SERVER")$(if $(PORT), --port $(PORT))
 
 join: $(BASE) ## join that room from another terminal
 	@$(CHATLAB) join$(if $(PORT), --port $(PORT))$(if $(HOST), --host $(HOST))
@@ -52,7 +57,7 @@ doctor: $(BASE) ## what this machine has, and the cure for what it lacks
 	@$(CHATLAB) doctor
 
 conformance: $(BASE) ## hold a relay against the chat's contract; yours:  make conformance SERVER="command {port}"
-	@$(PYTEST) -q --no-header $(WORKERS) tests/conformance$(if $(SERVER), --server "$(SERVER)")$(if $(SLOW), --slow)
+	@$(PYTEST) -q --no-header $(WORKERS) tests/conformance$(if $(SERVER), --server "$$SERVER")$(if $(SLOW), --slow)
 
 ##@ For instructors
 
@@ -71,7 +76,7 @@ stress: $(BASE) ## tests N times while both cores are loaded:  make stress N=20 
 	@$(CHATLAB) stress --times $(N) $(TESTS)
 
 bench: $(BENCH) ## the servers beside their peers, 15 minutes; yours too:  make bench SERVER="command {port}"
-	@$(CHATLAB) bench$(if $(QUICK), --quick)$(if $(KEEP), --keep)$(if $(SERVER), --server "$(SERVER)")
+	@$(CHATLAB) bench$(if $(QUICK), --quick)$(if $(KEEP), --keep)$(if $(SERVER), --server "$$SERVER")
 
 lint: $(LINT) ## ruff: mistakes, and the form of the code
 	@$(BIN)/ruff check

@@ -47,7 +47,7 @@ def ready(tmp_path):
 COMMANDS = [
     *[(f"lab-{n}", f"chatlab lab {n}") for n in range(1, 7)],
     ("chat", "chatlab chat"),
-    ("chat SERVER=my.py PORT=0", 'chatlab chat --server "my.py" --port 0'),
+    ("chat SERVER=my.py PORT=0", 'chatlab chat --server "$SERVER" --port 0'),
     ("join", "chatlab join"),
     ("join PORT=40123", "chatlab join --port 40123"),
     ("check-1", "chatlab check 1"),
@@ -61,7 +61,7 @@ COMMANDS = [
     ("stress N=3 TESTS=tests/labs", "chatlab stress --times 3 tests/labs"),
     ("bench", "chatlab bench"),
     ("bench KEEP=1", "chatlab bench --keep"),
-    ("bench QUICK=1 SERVER=my.py", 'chatlab bench --quick --server "my.py"'),
+    ("bench QUICK=1 SERVER=my.py", 'chatlab bench --quick --server "$SERVER"'),
     ("doctor", "chatlab doctor"),
     ("clean", "chatlab clean"),
 ]
@@ -71,6 +71,20 @@ COMMANDS = [
 def test_target_is_one_command_of_the_kit(ready, target, command):
     done = make("-n", f"VENV={ready}", *target.split())
     assert done.stdout.splitlines() == [f"{ready}/bin/{command}"], done.stderr
+
+
+@pytest.mark.parametrize("where", ["command line", "environment"])
+@pytest.mark.parametrize("target", ["chat", "bench", "conformance"])
+def test_the_servers_command_arrives_as_it_was_typed(ready, target, where):
+    for name in ("chatlab", "pytest"):
+        (ready / "bin" / name).write_text('#!/bin/sh\nfor last; do :; done\nprintf "%s" "$last"\n')
+        (ready / "bin" / name).chmod(0o755)
+    server = """sh -c 'echo "$HOME" $$ #`x`' {port}"""
+    if where == "environment":
+        done = make(f"VENV={ready}", target, SERVER=server)
+    else:
+        done = make(f"VENV={ready}", target, f"SERVER={server}")
+    assert (done.stdout, done.stderr) == (server, "")
 
 
 @pytest.mark.parametrize("target", ["conformance", "test", "test-notebooks", "lint"])
