@@ -19,7 +19,8 @@ from tests.conformance.room import Room
 
 PORT = "{port}"
 PORTS = range(20_000, 30_000)  # below what the kernel gives to connections (ip(7), ip_local_port_range)
-READY_SECONDS = 5.0
+READY_SECONDS = 10.0
+TRIAL_SECONDS = 5.0
 LOOK_SECONDS = 0.002
 LISTEN = "0A"  # the `st` column of /proc/net/tcp, proc_pid_net(5)
 
@@ -85,28 +86,28 @@ class Server:
         return launch(self.words[0], *self.arguments(port, *options), ready=False, timeout=self.timeout)
 
     @contextmanager
-    def start(self, *options: str, port: int | None = None) -> Iterator[Running]:
-        """Start it and wait until it listens. Raises ServerError."""
+    def start(self, *options: str, port: int | None = None, seconds: float = READY_SECONDS) -> Iterator[Running]:
+        """Start it and wait until it listens, so many seconds (scaled) at most. Raises ServerError."""
         port = port or free_port()
         try:
             program = self.launch(port, *options)
         except LaunchError as error:
             raise ServerError(str(error)) from error
         with program:
-            self._wait_until_it_listens(program, port)
+            self._wait_until_it_listens(program, port, seconds)
             yield Running(program, port, self.timeout)
 
     def try_out(self) -> None:
         """Start it once, before the cases: each of them would say the same. Raises ServerError."""
         if self.missing:
             raise ServerError(f'--server "{self.command}": {self.script} is not there')
-        with self.start() as running:
+        with self.start(seconds=TRIAL_SECONDS) as running:
             if not stays(running.program):
                 raise ServerError(f"{self.command} with port {running.port}: {last_words(running.program)}")
 
-    def _wait_until_it_listens(self, program: Program, port: int) -> None:
+    def _wait_until_it_listens(self, program: Program, port: int, seconds: float) -> None:
         # Not every server says so: the kernel's table is looked at again and again.
-        deadline = time.monotonic() + READY_SECONDS * scale()
+        deadline = time.monotonic() + seconds * scale()
         while not listens(port):
             if program.returncode is not None or time.monotonic() > deadline:
                 raise ServerError(f"{self.command} with port {port}: {last_words(program)}")
