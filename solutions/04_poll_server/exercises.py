@@ -467,7 +467,10 @@ def main():
         listener.listen(socket.SOMAXCONN)
     except OSError as error:
         sys.exit(f"exercises.py: cannot listen on {options.host}:{options.port}: {error.strerror}")
-    print("listening on {}:{}".format(*listener.getsockname()), flush=True)
+    try:
+        os.write(1, "listening on {}:{}\n".format(*listener.getsockname()).encode())
+    except OSError as error:
+        sys.exit(f"exercises.py: cannot write to standard output: {error.strerror}")
     limits = (options.max_clients or allowed, options.queue_bytes, options.stall_seconds, options.half_close_seconds)
     try:
         serve(listener, *limits)
