@@ -49,7 +49,8 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
         except KeyboardInterrupt:
             left = True
             _interrupt(client, say)
-        fault = None if left or server.returncode is None else _last_words(server)
+        # A server that falls closes its connections before it can be reaped: then it never sleeps again.
+        fault = None if left or stays(server) else _last_words(server)
         server.stop()
         status = _ended(client)
     if fault:

@@ -317,7 +317,7 @@ class Room:
     def enqueue(self, client, view):
         """A view keeps its whole block in memory, and is an object itself: of those that have to wait, small ones are
         copied."""
-        if client.queue.pending() and len(view) * 4 < max(len(view.obj), SMALL_BYTES):
+        if client.queue.pending() and len(view) * 4 < max(len(memoryview(view).obj), SMALL_BYTES):
             client.queue.push_copy(view)
         else:
             client.queue.push(view)

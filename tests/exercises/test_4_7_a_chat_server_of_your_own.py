@@ -94,7 +94,7 @@ class Serving:
                 story(room)
             except Fault as fault:
                 self.should(False, should=fault.should, but=fault.but, mistake=fault.mistake, read=read)
-            except LoadError as error:
+            except (LoadError, ConnectionError) as error:
                 self.should(False, should="serve its clients", but=str(error), read=read)
             self.should(not self.pending.done, should="go on serving", read=read)
 
