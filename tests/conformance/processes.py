@@ -155,8 +155,9 @@ def room_for_two(server: Server) -> None:
     with server.start("--max-clients", "2") as running, running.room() as room:
         first, second = room.join(2)
         for number in range(5):
-            third = room.connect()
-            third.send(b"hello, can you hear me?\n" * (1000 if number % 2 else 1))
+            with room.held():  # so that it has said something by the time it is accepted
+                third = room.connect()
+                third.send(b"hello, can you hear me?\n" * (1000 if number % 2 else 1))
             with likely("turn a third client away with a notice", "it is left waiting"):
                 how = third.ended()
             should(

@@ -154,7 +154,7 @@ def test_a_conversation(student):
     chat.sleeps("a loop without poll, or POLLOUT polled with nothing to send")
     words = b"last words\n" * student.random.randrange(6000, 8000)
     student.step(f"the server says {len(words)} bytes of last words, and closes; the keyboard stays open")
-    chat.server.sendall(words)
+    chat.server.sendall(words, socket.MSG_MORE)  # the end of the words waits for the FIN, and both come together
     chat.server.close()
     chat.gets(chat.screen, words, "print all last words", "leaving at RDHUP or HUP with words still unread")
     chat.ends()
