@@ -6,9 +6,11 @@ side becomes an Outcome with feedback; whatever goes wrong in a check itself is 
 
 import os
 import random
+import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +27,8 @@ SPIN_LOOKS = 5
 SPIN_LOOK_SECONDS = 0.01
 RAN_ON_SECONDS = 0.05
 UNTIL_EVERY_SECONDS = 0.004
+ASLEEP_LOOKS = 8
+ASLEEP_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -238,12 +242,21 @@ class Student:
         return audit
 
     def until(
-        self, condition: Callable[[Audit], bool], *, should: str, but="", mistake: str = "", read: str = ""
+        self,
+        condition: Callable[[Audit], bool],
+        *,
+        should: str,
+        but="",
+        mistake: str = "",
+        read: str = "",
+        timeout: float | None = None,
     ) -> Audit:
         """Audit again and again until condition(audit) holds; fails the check when the deadline comes first.
 
-        but: text, or a function of the last audit that gives it; default: what every process does.
+        but: text, or a function of the last audit that gives it; default: what every process does. timeout (seconds,
+        scaled) comes before the deadline.
         """
+        end = float("inf") if timeout is None else time.monotonic() + timeout * self.scale
         while True:
             audit = self.audit()
             if condition(audit):
@@ -251,10 +264,43 @@ class Student:
             error = self._peek()
             if error is not None:
                 self._complain(Complaint(should, f"it raised {error}", read=read))
-            if self.remaining() <= 0:
+            if self.remaining() <= 0 or time.monotonic() > end:
                 said = but(audit) if callable(but) else but or audit.describe()
                 self._complain(Complaint(should, said, self._or_loop(mistake), read, verdicts.OUT_OF_TIME))
             time.sleep(UNTIL_EVERY_SECONDS)
+
+    def sleeps(self, *, should: str, mistake: str = "", read: str = "") -> Audit:
+        """The student's process must come to sleep: it sleeps at each of many looks in a row. Fails the check if not.
+
+        A loop that spins is caught running by some look, also when it sleeps for a moment in each turn.
+        """
+        looks: list[bool] = []
+
+        def asleep(audit: Audit) -> bool:
+            looks.append(audit.own is not None and audit.own.state == "S")
+            return looks[-ASLEEP_LOOKS:] == [True] * ASLEEP_LOOKS
+
+        return self.until(asleep, should=should, mistake=mistake, read=read, timeout=ASLEEP_SECONDS)
+
+    @contextmanager
+    def frozen(self, pid: int | None = None) -> Iterator[None]:
+        """What the judge does in the block is all there when the student's process looks next: it is stopped meanwhile.
+
+        pid: another process of her tree, as an audit numbers it. Source: signal(7), SIGSTOP and SIGCONT.
+        """
+        self._begin()
+        tree = self._process.tree
+        pid = pid or self.audit().student
+        tree.signal(signal.SIGSTOP, pid)
+        try:
+            self.until(
+                lambda audit: pid not in audit.processes or audit.processes[pid].state in "TtZX",
+                should=f"stop, since process {pid} was sent SIGSTOP",
+            )
+            yield
+        finally:
+            with suppress(TreeGone):
+                tree.signal(signal.SIGCONT, pid)
 
     def trace(self):
         """A `chatlab.trace.Trace` of the student's process and its children so far, without the judge's channel.

@@ -14,7 +14,6 @@ READ = "Half-close"
 SMALL_BUFFER = 16384  # bytes; so that a few hundred kB fill every buffer on the way
 LOOK_SECONDS = 0.05
 STALL_SECONDS = 2.0
-ASLEEP_LOOKS = 8
 
 
 def connection():
@@ -27,17 +26,6 @@ def connection():
         listener.listen()
         ours.connect(listener.getsockname())
         return ours.dup(), listener.accept()[0]
-
-
-def asleep():
-    """A condition for student.until: its process sleeps each time that it is looked at, several times in a row."""
-    looks = []
-
-    def look(audit):
-        looks.append(audit.own is not None and audit.own.state == "S")
-        return looks[-ASLEEP_LOOKS:] == [True] * ASLEEP_LOOKS
-
-    return look
 
 
 def started(student, sock, source_fd, source):
@@ -185,8 +173,7 @@ def test_the_peer_ends_first(student):
     student.step(f"the peer says {said!r}, half-closes, and reads on; nothing is in the pipe yet")
     peer.sendall(said)
     peer.shutdown(socket.SHUT_WR)
-    student.until(
-        asleep(),
+    student.sleeps(
         should="sleep in poll until there is something to do",
         mistake="a side that has ended polled on: it is ready for ever",
         read="What poll says",

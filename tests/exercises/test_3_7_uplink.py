@@ -17,7 +17,6 @@ SMALL_BUFFER = 8192  # bytes; so that moves are short
 READER_BYTES = 20_000  # what a slow reader takes at a time
 LOOK_SECONDS = 0.05
 STALL_SECONDS = 2.0
-ASLEEP_LOOKS = 4
 TURN_SECONDS = 2
 WAITS = "a splice that waits, from a source that is not ready or into a pipe that is full"
 EVENTS = {0: "0", POLLIN: "POLLIN", POLLOUT: "POLLOUT"}
@@ -177,14 +176,7 @@ class Driven:
 
     def falls_asleep(self):
         """The loop must come to sleep, since the peer does not read."""
-        looks = []
-
-        def asleep(audit):
-            looks.append(audit.own is not None and audit.own.state == "S")
-            return looks[-ASLEEP_LOOKS:] == [True] * ASLEEP_LOOKS
-
-        self.student.until(
-            asleep,
+        self.student.sleeps(
             should="sleep in poll while the peer reads nothing",
             mistake="a loop around splice that tries again until everything is gone",
             read=READ,

@@ -19,7 +19,6 @@ READ = "What poll says"
 ENDS = "Half-close"
 MOVES = "Splice and short moves"
 PATIENCE_SECONDS = 2.0
-ASLEEP_LOOKS = 8
 SMALL_BUFFER = 16384
 UNMOVED_LINES = 3
 LOOK_SECONDS = 0.02
@@ -101,13 +100,7 @@ class Chat:
 
     def sleeps(self, mistake, read=READ):
         """The client must sleep when nothing happens."""
-        looks = []
-
-        def asleep(audit):
-            looks.append(audit.own is not None and audit.own.state == "S")
-            return looks[-ASLEEP_LOOKS:] == [True] * ASLEEP_LOOKS
-
-        self.student.until(asleep, should="sleep in poll while nothing happens", mistake=mistake + PIECES, read=read)
+        self.student.sleeps(should="sleep in poll while nothing happens", mistake=mistake + PIECES, read=read)
 
     def ends(self, raised=None):
         """The client's end: it must return None, or raise the exception of this name, and leave nothing behind."""
@@ -154,8 +147,9 @@ def test_a_conversation(student):
     chat.sleeps("a loop without poll, or POLLOUT polled with nothing to send")
     words = b"last words\n" * student.random.randrange(6000, 8000)
     student.step(f"the server says {len(words)} bytes of last words, and closes; the keyboard stays open")
-    chat.server.sendall(words, socket.MSG_MORE)  # the end of the words waits for the FIN, and both come together
-    chat.server.close()
+    with student.frozen():  # so the last of the words and the FIN come together
+        chat.server.sendall(words)
+        chat.server.close()
     chat.gets(chat.screen, words, "print all last words", "leaving at RDHUP or HUP with words still unread")
     chat.ends()
 

@@ -19,8 +19,6 @@ PIECES = "; if 4.2, 4.3, 4.4, 4.5 or 4.6 fails too, begin there"
 WAIT_SECONDS = 3.0  # for one answer of the server
 LAST_WORD_SECONDS = 0.3
 IDLE_SECONDS = 0.25
-ASLEEP_SECONDS = 2.0
-ASLEEP_LOOKS = 5
 IDLE_LOOKS = 3  # what was still on its way keeps a server awake for one look; a spinning one is awake in all of them
 MOST_IDLE_POLLS = 5  # a deadline may come meanwhile; a loop that spins polls hundreds of times
 BUFFER_BYTES = 32768  # each socket buffer of a room with bounded buffers: the kernel doubles it
@@ -116,13 +114,7 @@ class Serving:
 
     def sleeps(self, when, mistake, read=READ):
         """It must wait in poll, and not wake up again and again."""
-        self.should(
-            self._falls_asleep(),
-            should=f"sleep {when}",
-            but=lambda: f"it goes on and on: {self.student.audit().describe()}",
-            mistake=mistake,
-            read=read,
-        )
+        self.student.sleeps(should=f"sleep {when}", mistake=mistake + PIECES, read=read)
         for _ in range(IDLE_LOOKS):
             before = self._polls()
             time.sleep(IDLE_SECONDS)
@@ -136,16 +128,6 @@ class Serving:
             mistake=mistake,
             read=read,
         )
-
-    def _falls_asleep(self):
-        """Whether it sleeps, each time that it is looked at, before patience is lost; a loop that spins runs then."""
-        asleep = 0
-        patience = time.monotonic() + ASLEEP_SECONDS * self.student.scale
-        while asleep < ASLEEP_LOOKS and time.monotonic() < patience:
-            own = self.student.audit().own
-            asleep = asleep + 1 if own is not None and own.state == "S" else 0
-            time.sleep(0.01)
-        return asleep == ASLEEP_LOOKS
 
     def _polls(self):
         return len(self.student.syscalls("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait"))

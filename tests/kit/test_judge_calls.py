@@ -256,3 +256,54 @@ def test_each_check_has_a_process_of_its_own(judged):
     checks = f"def test_a(student):\n{body}\ndef test_b(student):\n{body}"
     code = "count = 0\ndef work():\n    global count\n    count += 1\n    return count\n"
     assert judged(code, checks).verdict == "passed"
+
+
+RECEIVES = """
+def work(sock):
+    first = sock.recv(100)
+    return first, sock.recv(100)
+"""
+
+
+def test_what_happens_while_it_is_frozen_is_all_there_at_its_next_look(judged):
+    checks = """
+def test_frozen(student):
+    ours, theirs = socket.socketpair()
+    pending = student.start("work", theirs)
+    student.sleeps(should="wait for data")
+    with student.frozen():
+        student.should(student.audit().own.state in "Tt", should="be stopped")
+        ours.sendall(b"a")
+        ours.sendall(b"b")
+    ours.shutdown(socket.SHUT_WR)
+    student.should(pending.result().value == (b"ab", b""), should="see it all at once")
+    theirs.close()
+"""
+    assert judged(RECEIVES, checks).verdict == "passed"
+
+
+def test_it_runs_on_after_a_check_that_fails_while_it_is_frozen(judged):
+    checks = """
+def test_frozen(student):
+    ours, theirs = socket.socketpair()
+    student.start("work", theirs)
+    with student.frozen():
+        student.should(False, should="fail")
+"""
+    verdict = judged(RECEIVES, checks)
+    assert verdict.verdict == "failed"
+    assert "should  fail" in verdict.feedback
+
+
+def test_a_loop_that_spins_does_not_sleep(judged):
+    checks = """
+def test_sleeps(student):
+    pending = student.start("work", 1)
+    student.sleeps(should="sleep between two looks", mistake="a timeout of 0")
+"""
+    code = "import select\ndef work(n):\n    poll = select.poll()\n    while True:\n        poll.poll(0)\n"
+    verdict = judged(code, checks, deadline=60)
+    assert verdict.verdict == "out of time"
+    assert verdict.seconds < 30
+    assert "sleep between two looks" in verdict.feedback
+    assert "a timeout of 0" in verdict.feedback
