@@ -27,7 +27,7 @@ from typing import NoReturn
 
 LINE_BYTES = 65536  # the longest line, its newline included
 LEAST_BYTES, MOST_BYTES = 1024, 65536  # that one client may say in a turn
-SMALL_BYTES = 16384
+SMALL_BYTES = 16384  # a block as small as that is not worth copying a part of
 UNSENT_BYTES = 65536  # the kernel takes so much for a client beyond what is on its way
 IOV_MAX = 1024  # buffers for one sendmsg
 LINGER_SECONDS = 2.0
@@ -220,12 +220,14 @@ class PollServer:
 
     def relay(self) -> None:
         """Send this turn's lines to everyone else: views of one block, so that there is no copy for each client."""
+        if not self.said:
+            return
         block, own, end = memoryview(b"".join(self.said.values())), {}, 0
         for client, lines in self.said.items():
             own[client] = end, end + len(lines)
             end += len(lines)
         self.said = {}
-        for client in [each for each in self.clients.values() if each.hears and block]:
+        for client in [each for each in self.clients.values() if each.hears]:
             if client in own:
                 start, end = own[client]
                 self.enqueue(client, *filter(len, (block[:start], block[end:])))
