@@ -1,9 +1,9 @@
 """A chat server with a process for each client: epoll, fork, and a shared memory in which nothing is copied or lost.
 
 The parent watches the listener and a socketpair to each child, its doorbell. Each connection gets a child, which
-watches its client and its doorbell. What a client says is received into shared memory, where shared_log.py keeps it; the
-child rings the parent, the parent enters it into the log and rings the children, and these send it to their clients,
-from where it lies. A bell says "look again" and no more: it may come twice, or once for many, and nothing is lost.
+watches its client and its doorbell. What a client says is received into shared memory, see shared_log.py; the child
+rings the parent, the parent enters it into the log and rings the children, and these send it to their clients, from
+where it lies. A bell says "look again" and no more: it may come twice, or once for many, and nothing is lost.
 
 Both epolls are level-triggered. A child whose ring is full, or whose client does not read, has to leave things undone,
 and level-triggered epoll tells of them again; edge-triggered, it would have to remember them itself.
@@ -62,7 +62,7 @@ class Bell:
         poller.register(sock, select.EPOLLIN)
 
     def ring(self, what: bytes = LOOK) -> None:
-        """About 277 bells fill a socketpair. Then the other side has not looked, and will: only a question must wait."""
+        """About 277 bells fill a socketpair. Then the other side is still to look: only a question must wait."""
         try:
             self.sock.send(what)
         except BlockingIOError:
@@ -102,7 +102,7 @@ class ForkShmServer:
     """The parent. `listener` is a listening TCP socket; `options` are those of the command line."""
 
     def __init__(self, listener: socket.socket, options: argparse.Namespace):
-        self.listener, self.options = listener, options
+        self.listener, self.options, self.pid = listener, options, os.getpid()
         self.log = SharedLog(options.max_clients, max(options.queue_bytes, 2 * LINE_BYTES))
         self.slots = list(range(options.max_clients))
         self.poller = select.epoll()
@@ -129,7 +129,8 @@ class ForkShmServer:
             while True:
                 self.turn(dict(self.poller.poll(self.seconds_to_wait())))
         finally:
-            self.stop()
+            if os.getpid() == self.pid:  # a signal may also hit a child that has not come to itself yet
+                self.stop()
 
     def turn(self, ready: dict[int, int]) -> None:
         if ready.pop(self.listener.fileno(), 0):
@@ -183,7 +184,7 @@ class ForkShmServer:
         if not self.slots:
             self.turn_away(sock, name, f"this room is full ({self.options.max_clients} clients), try again later")
             return
-        (mine, its), slot, parent = self.pair, self.slots.pop(), os.getpid()
+        (mine, its), slot = self.pair, self.slots.pop()
         self.log.enter(slot)
         try:
             pid = os.fork()
@@ -193,20 +194,20 @@ class ForkShmServer:
             self.turn_away(sock, name, f"no process for you: {error.strerror}, try again later")
             return
         if pid == 0:
-            self.become_child(sock, its, slot, name, parent)
+            self.become_child(sock, its, slot, name)
         self.pair = None
         its.close()
         sock.close()  # or the client would never see the end of its connection
         self.children[mine.fileno()] = Child(pid, slot, Bell(mine, self.poller), name)
 
-    def become_child(self, sock: socket.socket, bell: socket.socket, slot: int, name: str, parent: int) -> NoReturn:
+    def become_child(self, sock: socket.socket, bell: socket.socket, slot: int, name: str) -> NoReturn:
         """After fork: let go of what is not ours, serve the client, and never come back."""
         status = 1
         try:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # ^C reaches the whole group: the parent decides
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # a stopped child, too, ends with its parent
-            if os.getppid() == parent:  # it might have died before that
+            if os.getppid() == self.pid:  # it might have died before that
                 self.let_go()
                 ClientProcess(sock, bell, self.log, slot, name, self.options).serve()
             status = 0
@@ -310,7 +311,7 @@ class ForkShmServer:
             self.judge(child, now)
 
     def judge(self, child: Child, now: float) -> None:
-        """Who keeps others waiting is asked to ring when it has moved on, and is ended when it does not for too long."""
+        """Who keeps others waiting is asked to ring when it has moved on. Who does not for too long is ended."""
         seen = self.log.progress(child.slot) if self.pressed() else None
         if seen != child.seen:
             child.slow = child.seen is not None and seen is not None
@@ -332,7 +333,9 @@ class ForkShmServer:
         until = time.monotonic() + GRACE_SECONDS
         while self.children and (left := until - time.monotonic()) > 0:
             for fd, events in self.poller.poll(left):
-                if fd in self.children and self.children[fd].bell.heard(events) == b"":
+                if fd not in self.children:
+                    self.poller.unregister(fd)
+                elif self.children[fd].bell.heard(events) == b"":
                     self.bury(self.children[fd])
 
 
@@ -532,7 +535,10 @@ def main(server_class: type[ForkShmServer] = ForkShmServer) -> None:
         listener = server_class.open_listener(options.host, options.port)
     except OSError as error:
         sys.exit(f"fork_shm_server: cannot listen on {options.host}:{options.port}: {error.strerror}")
-    server = server_class(listener, options)
+    try:
+        server = server_class(listener, options)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"fork_shm_server: cannot share memory for {options.max_clients} clients: {error}")
     print("listening on {}:{}".format(*listener.getsockname()), flush=True)
     server.serve()
 

@@ -38,6 +38,7 @@ LINE_WORDS = 8  # a cache line has 64 bytes; a word has 8
 NEVER = 2**64 - 1
 ENTRY = struct.Struct("@4Q")  # number, slot, position, length
 ENTRY_WORDS = 4
+MAP_NORESERVE = 0x4000  # of <sys/mman.h>, mmap(2): memory is promised when it is touched, not all of it at once
 AT_ONCE = 1024  # IOV_MAX: buffers for one sendmsg
 LINE_BYTES = 65536  # the longest line, its newline included; a ring holds two
 
@@ -57,7 +58,8 @@ class SharedLog:
         self._parents, self._childs = 2 * LINE_WORDS, (2 + slots) * LINE_WORDS
         self._log = (2 + 2 * slots) * LINE_WORDS
         self._rings = (self._log + entries * ENTRY_WORDS) * 8
-        self.memory = mmap.mmap(-1, self._rings + slots * ring_bytes)  # anonymous and shared
+        size = self._rings + slots * ring_bytes  # most of it is never touched, and takes no memory then
+        self.memory = mmap.mmap(-1, size, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
         self.bytes = memoryview(self.memory)
         self.words = self.bytes[: self._rings].cast("Q")
         self._gathered = [0] * slots  # a position for each slot
@@ -201,7 +203,7 @@ class Writer:
 
 
 class Reader:
-    """A child's way through the log: `take` views of what the others said, send them, and tell `done` how far it got."""
+    """A child's way through the log: `take` views of what the others said, send them, tell `done` how far it got."""
 
     def __init__(self, log: SharedLog, slot: int):
         self.log, self.words, self.slot = log, log.words, slot
