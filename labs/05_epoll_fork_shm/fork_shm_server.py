@@ -537,8 +537,9 @@ def main(server_class: type[ForkShmServer] = ForkShmServer) -> None:
         sys.exit(f"fork_shm_server: cannot listen on {options.host}:{options.port}: {error.strerror}")
     try:
         server = server_class(listener, options)
-    except (OSError, OverflowError) as error:
-        sys.exit(f"fork_shm_server: cannot share memory for {options.max_clients} clients: {error}")
+    except (OSError, OverflowError):  # ENOMEM; more than an address has bits for
+        rings = f"{options.max_clients} rings of {options.queue_bytes} bytes"
+        sys.exit(f"fork_shm_server: no memory for {rings}: choose a smaller --max-clients or --queue-bytes")
     print("listening on {}:{}".format(*listener.getsockname()), flush=True)
     server.serve()
 
