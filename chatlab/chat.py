@@ -19,10 +19,9 @@ READ_SECONDS = 2.0
 LEAVE_SECONDS = 5.0
 SETTLE_SECONDS = 2.0
 SETTLE_LOOK_SECONDS = 0.005
-TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 NO_ROOM = "cannot connect to "
-FIN_ARRIVED = "05"
-FIN_SENT = ("04", FIN_ARRIVED)  # FIN_WAIT1, FIN_WAIT2: the `st` column of /proc/net/tcp, proc_pid_net(5)
+FIN_ARRIVED = "FIN_WAIT2"
+FIN_SENT = ("FIN_WAIT1", FIN_ARRIVED)
 
 
 class RoomFault(Exception):
@@ -140,15 +139,11 @@ def _half_closed(pid: int, port: int) -> tuple[bool, bool]:
     Of a server on another machine it is known whether the FIN, and so all before it, has arrived.
     """
     sockets = set(procfs.descriptors(pid).values())
-    tables = [table for table in map(Path, TABLES) if table.exists()]  # without IPv6 there is only one
-    rows = [line.split() for table in tables for line in table.read_text(encoding="ascii").splitlines()[1:]]
-    ends = {(row[1], row[2]): row for row in rows}  # (local address, remote address): hexadecimal, :PORT at the end
-    for (local, remote), row in ends.items():
-        if remote.endswith(f":{port:04X}") and row[3] in FIN_SENT and f"socket:[{row[9]}]" in sockets:
+    ends = {(end.local, end.remote): end for end in procfs.tcp_sockets(port)}
+    for (local, remote), end in ends.items():
+        if remote[1] == port and end.state in FIN_SENT and f"socket:[{end.inode}]" in sockets:
             other = ends.get((remote, local))
-            if other is None:
-                return True, row[3] != FIN_ARRIVED
-            return True, int(other[4].partition(":")[2], 16) > 0  # tx_queue:rx_queue
+            return True, end.state != FIN_ARRIVED if other is None else other.unread > 0
     return False, False
 
 

@@ -32,6 +32,12 @@ _FIRST_ARGUMENT_IS_A_DESCRIPTOR = frozenset(_WAITING_CALLS.values()) - {
     "rt_sigtimedwait", "rt_sigsuspend", "openat", "clone", "clone3", "fork", "vfork", "execve",
 }  # fmt: skip
 
+# By number, from 1: net/tcp_states.h.
+_TCP_STATES = (
+    "", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT", "CLOSE", "CLOSE_WAIT", "LAST_ACK",
+    "LISTEN", "CLOSING", "NEW_SYN_RECV", "BOUND_INACTIVE",
+)  # fmt: skip
+
 
 class Stat(namedtuple("Stat", "pid command state parent group session start")):  # a dataclass is slow to import
     """One line of /proc/PID/stat: the fields that tell who is whose child.
@@ -89,6 +95,36 @@ def descriptors(pid: int) -> dict[int, str]:
         except OSError:
             continue
     return dict(sorted(found.items()))
+
+
+class TcpSocket(namedtuple("TcpSocket", "local remote state unsent unread inode")):
+    """One line of /proc/net/tcp: a listener, or one end of a connection; proc_pid_net(5).
+
+    local, remote: (host, port), the host in the kernel's hexadecimal. state: as in netstat(8), such as "ESTABLISHED".
+    unsent, unread: bytes not yet acknowledged, bytes not yet read. inode: an int, in /proc/PID/fd as `socket:[inode]`,
+    or 0 when no process holds the socket any more.
+    """
+
+    __slots__ = ()
+
+
+def tcp_sockets(port: int) -> list[TcpSocket]:
+    """The TCP sockets of this machine that have the port at one of their ends."""
+    found = []
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            with open(table, encoding="ascii") as file:
+                lines = [line for line in file if f":{port:04X} " in line]
+        except FileNotFoundError:  # a kernel without IPv6 has one table
+            continue
+        found += [_tcp_socket(line.split()) for line in lines]
+    return found
+
+
+def _tcp_socket(words: list[str]) -> TcpSocket:
+    local, remote = ((host, int(number, 16)) for host, _, number in (word.partition(":") for word in words[1:3]))
+    unsent, unread = (int(number, 16) for number in words[4].split(":"))
+    return TcpSocket(local, remote, _TCP_STATES[int(words[3], 16)], unsent, unread, int(words[9]))
 
 
 def command_line(pid: int) -> str:

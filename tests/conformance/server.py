@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from chatlab import course
+from chatlab import course, procfs
 from chatlab.chat import stays
 from chatlab.launch import LaunchError, launch
 from chatlab.launch.program import Program, describe_status, scale
@@ -22,7 +22,6 @@ PORTS = range(20_000, 30_000)  # below what the kernel gives to connections (ip(
 READY_SECONDS = 10.0
 TRIAL_SECONDS = 5.0
 LOOK_SECONDS = 0.002
-LISTEN = "0A"  # the `st` column of /proc/net/tcp, proc_pid_net(5)
 
 
 class ServerError(Exception):
@@ -135,11 +134,4 @@ def free_port() -> int:
 
 def listens(port: int) -> bool:
     """Whether somebody listens on the port, by the kernel's table: a connect to find out would disturb the server."""
-    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
-        try:
-            rows = [line.split() for line in Path(table).read_text().splitlines()[1:]]
-        except OSError:
-            continue
-        if any(row[3] == LISTEN and row[1].endswith(f":{port:04X}") for row in rows):
-            return True
-    return False
+    return any(each.state == "LISTEN" and each.local[1] == port for each in procfs.tcp_sockets(port))

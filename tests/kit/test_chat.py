@@ -92,8 +92,7 @@ def wait_for_members(port: int, count: int) -> None:
     """Wait until so many are connected: a room accepts all who are there before it reads."""
 
     def connected() -> int:
-        rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        return sum(row[1].endswith(f":{port:04X}") and row[3] == "01" for row in rows)  # local address, ESTABLISHED
+        return sum(end.local[1] == port and end.state == "ESTABLISHED" for end in procfs.tcp_sockets(port))
 
     until(lambda: connected() == count, f"{count} in the room")
 

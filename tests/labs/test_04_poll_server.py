@@ -54,7 +54,6 @@ NAMES = [
     "no-restart",
     "reset-instead-of-notice",
 ]
-ESTABLISHED = "01"  # net/tcp_states.h, as in /proc/net/tcp
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
@@ -100,28 +99,21 @@ def join():
 def newcomer(server) -> Member:
     """A connection of which the server's kernel knows that it stands: it waits in the backlog, or is accepted."""
     client = Member(server.address)
-    until(lambda: server_side(client)[0] == ESTABLISHED, "the connection to stand on the server's side too")
+    until(lambda: server_side(client)[0] == "ESTABLISHED", "the connection to stand on the server's side too")
     return client
 
 
 def server_side(client) -> tuple[str | None, int, int]:
     """The server's end of a client's connection: state, bytes not yet acknowledged, bytes not yet read."""
-    for words in connections():
-        if ports(words) == (client.address[1], client.port):
-            unsent, unread = (int(number, 16) for number in words[4].split(":"))
-            return words[3], unsent, unread
+    for end in server_ends(client):
+        return end.state, end.unsent, end.unread
     return None, 0, 0
 
 
-def connections() -> list[list[str]]:
-    """The lines of /proc/net/tcp, each end of a connection being one: proc_net(5)."""
-    return [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-
-
-def ports(words: list[str]) -> tuple[int, int]:
-    """The ports of an end, its own and the other's."""
-    local, remote = (int(address.split(":")[1], 16) for address in words[1:3])
-    return local, remote
+def server_ends(client) -> list[procfs.TcpSocket]:
+    """The server's end of a client's connection, or none."""
+    ports = client.address[1], client.port
+    return [end for end in procfs.tcp_sockets(client.port) if (end.local[1], end.remote[1]) == ports]
 
 
 @contextlib.contextmanager
@@ -661,7 +653,7 @@ def test_the_second_line_does_not_wait_for_the_first_ones_ack(serve, join, pitfa
 @contextlib.contextmanager
 def servers_end(server, client):
     """A duplicate of the server's own descriptor of this connection: pidfd_getfd(2)."""
-    [inode] = [words[9] for words in connections() if ports(words) == (client.address[1], client.port)]
+    [inode] = [end.inode for end in server_ends(client)]
     [number] = [fd for fd, name in procfs.descriptors(server.pid).items() if name == f"socket:[{inode}]"]
     pidfd = os.pidfd_open(server.pid)
     duplicate = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, number, 0)
