@@ -238,6 +238,29 @@ def half_close_ends(server: Server) -> None:
 
 
 @case(ours=True)
+def reset_before_it_is_turned_away(server: Server) -> None:
+    """With --max-clients 3 newcomers that are reset at once, while senders wait for a reader, harm nobody."""
+    limits = ("--max-clients", "3", "--queue-bytes", "65536", "--stall-seconds", "0.5")
+    with server.start(*limits) as running, running.room() as room:
+        sender, reader, _ = room.join(3, receive_buffer=64 * 1024)
+        text = pouring.lines(4 << 20)
+        try:
+            with pouring.Flow(room, sender, text, [reader]) as flow:
+                while len(flow.came[reader]) < len(text) and not flow.stands_still():
+                    if not flow.turn(pouring.LAZY_SECONDS):  # it stands still until the third is ended
+                        with room.held():
+                            room.connect().reset()
+            room.settle(sender, reader)
+        except (Fault, LoadError, OSError) as error:
+            fell = TRACEBACK in running.program.log
+            raise Fault(
+                "go on when a newcomer that is turned away is gone already",
+                "an exception ended the server" if fell else getattr(error, "but", str(error)),
+                "what is forgotten at the failed send of the notice is polled afterwards: a descriptor that is closed",
+            ) from error
+
+
+@case(ours=True)
 def smaller_queues(server: Server) -> None:
     """With --queue-bytes 65536 and --stall-seconds 0.3 one that never reads is ended sooner, and nobody else."""
     with server.start("--queue-bytes", "65536", "--stall-seconds", "0.3") as running, running.room() as room:

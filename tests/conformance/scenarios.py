@@ -14,18 +14,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from chatlab.launch.program import scale
-from chatlab.load import Client, LoadError
+from chatlab.load import Client
 from chatlab.load import Room as Crowd
 from chatlab.load.client import shown
 from tests.conformance import looks, pouring
-from tests.conformance.processes import TRACEBACK, case
-from tests.conformance.room import Fault, NotChecked, Room, difference, likely
-from tests.conformance.server import Server
+from tests.conformance.room import NotChecked, Room, difference, likely
 
 LONGEST_LINE = 65_536  # bytes, newline included
 MEBIBYTE = 1 << 20
 FILL_BYTES = MEBIBYTE // 2  # with TCP_NOTSENT_LOWAT the kernel takes less for a deaf one; no queue is full yet
-TRACEBACK_CAME = "an exception ended the server"
 LAST_WORDS_LOST = "a hang-up is handled before the data: it tells of the end, not that everything before has been read"
 
 
@@ -551,28 +548,6 @@ def memory_of_5000_idle_clients(room: Room) -> None:
         but=f"it has {used / 1e6:.0f} MB resident",
         mistake="buffers that are there before anything comes",
     )
-
-
-@case(ours=True)
-def reset_before_it_is_turned_away(server: Server) -> None:
-    """With --max-clients 3 newcomers that are reset at once, while senders wait for a reader, harm nobody."""
-    limits = ("--max-clients", "3", "--queue-bytes", "65536", "--stall-seconds", "0.5")
-    with server.start(*limits) as running, running.room() as room:
-        sender, reader, _ = room.join(3, receive_buffer=64 * 1024)
-        text = pouring.lines(4 * MEBIBYTE)
-        try:
-            with pouring.Flow(room, sender, text, [reader]) as flow:
-                while len(flow.came[reader]) < len(text) and not flow.stands_still():
-                    if not flow.turn(pouring.LAZY_SECONDS):  # it stands still until the third is ended
-                        with room.held():
-                            room.connect().reset()
-            room.settle(sender, reader)
-        except (Fault, LoadError, OSError) as error:
-            raise Fault(
-                "go on when a newcomer that is turned away is gone already",
-                TRACEBACK_CAME if TRACEBACK in running.program.log else getattr(error, "but", str(error)),
-                "what is forgotten at the failed send of the notice is polled afterwards: a descriptor that is closed",
-            ) from error
 
 
 # Rest
