@@ -83,41 +83,134 @@ class Ring:
         raise NotImplementedError("exercise 5.5 is not started")
 
 
-class Cell:
-    """5.6 A record that is overwritten while others read it: a torn or overrun read is detected, never returned.
+class Cells:
+    """5.6 Cells in shared memory, a number on either side of each record's bytes: a reader tells good ones from torn.
 
-    (The contract of this exercise comes here, in place of these lines.)
+    Cells(memory, count, size): memory, a shared mmap, all zero when the first Cells is made over it, of count * (24 +
+    size) bytes; size, in bytes, a multiple of 8, what the longest record takes. Another process, or another Cells over
+    the same memory, reads what this one writes.
+    Records are numbered 1, 2, 3 …, and record n has cell n % count: so it takes the place of record n - count. A cell is
+    BEGIN, LENGTH, `size` bytes, END, one behind the other. BEGIN, LENGTH and END are numbers of eight bytes, each stored
+    and loaded at once, as memoryview(memory).cast("Q") does it. There is one writer, and it waits for no reader.
+    Source: the handout; mmap(2); Documentation/locking/seqlock.rst in the Linux kernel's sources.
     """
 
-    def __init__(self, memory):
+    def __init__(self, memory, count, size):
+        raise NotImplementedError("exercise 5.6 is not started")
+
+    def write(self, number, fill):
+        """Write record `number`, and return its length in bytes.
+
+        fill(view) is called once, with a memoryview of the cell's `size` bytes: it writes some of them, from the first
+        one on, and returns how many, as recv_into does. BEGIN is `number` before fill may touch a byte; END becomes
+        `number` last of all, when LENGTH and the bytes are there. Until then no reader takes the record for good.
+        What fill raises is passed on; the record is then not written, and stays torn.
+        """
+        raise NotImplementedError("exercise 5.6 is not started")
+
+    def read(self, number, use):
+        """Let record `number` be used where it lies, and say what became of that. Never waits.
+
+        use(view) is called, at most once, with a memoryview of the record's bytes, LENGTH of them and no copy; it may
+        take its time, and the writer may write meanwhile. Returns one of
+        ("good", what use returned)  the record was there, whole, from before use was called until after it returned;
+        ("early", None)    the writer has not begun it: the cell has an older record, or none;
+        ("torn", None)     it is begun and not finished: the writer is at work on it, was stopped, or died there;
+        ("overrun", None)  a later record is in its place, or has been begun there, perhaps while use was at work: what
+                           use returned is thrown away.
+        Unless the record is there and whole, use is not called.
+        """
         raise NotImplementedError("exercise 5.6 is not started")
 
 
-class Slots:
-    """5.7 Slots that are given out, given back and given out again, each time with another generation.
+class StaleHandle(LookupError):
+    """A handle of somebody who has left, or of nobody: it must not be used."""
 
-    (The contract of this exercise comes here, in place of these lines.)
+
+class Slots:
+    """5.7 A table of slots that are used again and again, and handles that are good for one owner only.
+
+    Slots(words): words, a memoryview of shared memory with format "Q", a word for each slot, all zero at first.
+    words[slot] is the slot's generation: it begins with 0, and each allocation and each freeing makes it one more. So
+    it is odd while somebody has the slot, and even while it is free. Whoever has slot s in generation g is known by the
+    handle g * len(words) + s: one int, which fits into eight bytes of a message.
+    One process allocates and frees. Others, forked after the table was made, ask `is_current` of the same memory, by
+    the same object or by a Slots of their own over it. A slot's number never changes while somebody has it.
+    Source: the handout.
     """
 
-    def __init__(self, count):
+    def __init__(self, words):
+        raise NotImplementedError("exercise 5.7 is not started")
+
+    def allocate(self):
+        """Take any free slot, and return the new owner's handle: an int. None when no slot is free."""
+        raise NotImplementedError("exercise 5.7 is not started")
+
+    def free(self, handle):
+        """The owner has left: free its slot. Raises StaleHandle, and changes nothing, if the handle is not current."""
+        raise NotImplementedError("exercise 5.7 is not started")
+
+    def is_current(self, handle):
+        """Return whether the handle's owner has its slot now: True or False.
+
+        handle, any int of eight bytes, such as one out of a message: it may be late, or be nobody's at all.
+        """
         raise NotImplementedError("exercise 5.7 is not started")
 
 
-def let_go(keep):
-    """5.8 Close in the child what is not its own.
+def become_child(poller, connections, keep):
+    """5.8 After fork, in the child: let go of every descriptor that is the parent's or a sibling's.
 
-    (The contract of this exercise comes here, in place of these lines.)
+    Arguments: poller, the parent's select.epoll; connections, a list of sockets that the parent has: its listener, its
+    ends of all doorbells, and the like; keep, a list of sockets that this child goes on with: its client, its doorbell.
+    A socket may be in both lists: it is kept. A socket in `connections` may be closed already: that is no error.
+    Afterwards
+    - the process has the descriptors of `keep`, and 0, 1 and 2, and no others: whoever opened them, and whatever
+      number they have. A number can be above the limit, RLIMIT_NOFILE: that may have been lowered since;
+    - poller and the connections that are not kept are closed as objects: poller.closed is True, fileno() is -1. If only
+      the number were closed, the object would close it again when it goes, and by then it may be somebody else's;
+    - what the parent's epoll watches is as it was. The child has a copy of the descriptor; the set behind it is one.
+    Returns None. Source: fork(2), close_range(2), epoll(7) "Questions and answers", proc(5) on /proc/PID/fd.
     """
     raise NotImplementedError("exercise 5.8 is not started")
 
 
 class Doorbell:
-    """5.9 Doorbells that may be merged, and of which none is lost.
+    """5.9 One end of a socketpair, as a doorbell: it says "look again", and no more.
 
-    (The contract of this exercise comes here, in place of these lines.)
+    Doorbell(sock): sock, one end of a stream socketpair; the other end's owner has a Doorbell over that. Rings say
+    nothing but that there may be something to see, so many may be taken for one. What must not happen is that something
+    is there, nobody looks, and no ring is left to tell of it.
+    Source: the handout; unix(7), socketpair(2); Kerrisk, The Linux Programming Interface, 63.5.2, the self-pipe trick.
     """
 
     def __init__(self, sock):
+        raise NotImplementedError("exercise 5.9 is not started")
+
+    def fileno(self):
+        """Return the descriptor, so that epoll and poll take a Doorbell as they take a socket."""
+        raise NotImplementedError("exercise 5.9 is not started")
+
+    def ring(self):
+        """Ring at the other end. Return True, or False when nobody is there any more. Never waits, never raises OSError.
+
+        A socketpair holds some hundreds of rings. When no more fit in, the other side has rings that it has not heard
+        yet, and will look: that is as good as one more.
+        """
+        raise NotImplementedError("exercise 5.9 is not started")
+
+    def hear(self, look):
+        """Take all rings that have come, as one, and only then call look(), once. Never waits.
+
+        A ring that comes when look has begun is for the next time: it is not taken with the others.
+        Returns True while there may be more to hear; look is not called when nothing has come. Returns False when the
+        other end is closed, and all that it rang is heard; look is called then too, since the last that was done there
+        is still to be seen. An end that was closed with rings of ours unheard (ECONNRESET) is an end like any other.
+        """
+        raise NotImplementedError("exercise 5.9 is not started")
+
+    def attend(self, look):
+        """Sleep until something has come, hear it, and again, until the other end is closed. Returns None."""
         raise NotImplementedError("exercise 5.9 is not started")
 
 
