@@ -60,26 +60,118 @@ def collect(socks):
     raise NotImplementedError("exercise 5.2 is not started")
 
 
-SCHEDULE = None  # 5.3 (its task comes here)
+# 5.3 Break the one-slot version: a chat server as it stands in many textbooks, with one slot for each client.
+#
+#     import mmap
+#     import os
+#     import select
+#     import socket
+#
+#     SLOT_BYTES = 1024
+#     slots = mmap.mmap(-1, 3 * SLOT_BYTES)  # a slot for each client, shared by the parent and its three children
+#
+#     def child(number, client, bell):
+#         watch = select.epoll()
+#         watch.register(client, select.EPOLLIN)
+#         watch.register(bell, select.EPOLLIN)
+#         while True:
+#             for fd, _ in watch.poll():
+#                 if fd == client.fileno():  # my client has spoken: into its slot with it, and the parent hears whose
+#                     line = client.recv(SLOT_BYTES)
+#                     slots[number * SLOT_BYTES : (number + 1) * SLOT_BYTES] = line.ljust(SLOT_BYTES, b"\0")
+#                     bell.send(bytes([number]))
+#                 else:  # somebody else has spoken: send what is in that slot
+#                     who = bell.recv(1)[0]
+#                     line = slots[who * SLOT_BYTES : (who + 1) * SLOT_BYTES].rstrip(b"\0")
+#                     client.send(line)
+#
+#     listener = socket.create_server(("127.0.0.1", 0))
+#     print("listening on {}:{}".format(*listener.getsockname()), flush=True)
+#     watch, bells = select.epoll(), []
+#     for number in range(3):  # A, B and C, in the order of their coming
+#         client, _ = listener.accept()
+#         mine, its = socket.socketpair()
+#         pid = os.fork()
+#         if pid == 0:
+#             child(number, client, its)
+#         print("child", "ABC"[number], pid, flush=True)
+#         watch.register(mine, select.EPOLLIN)
+#         bells.append(mine)
+#
+#     while True:
+#         for fd, _ in watch.poll():
+#             who = os.read(fd, 1)  # one number for each line
+#             for number in range(3):
+#                 if number != who[0]:
+#                     bells[number].send(who)
+#
+# The judge runs it with three clients, A, B and C, and carries out your schedule: a list of steps, one after the other.
+# "A says": A says its next line. "freeze X": X gets SIGSTOP, and does nothing from then on, until "thaw X", SIGCONT;
+# X is "parent", or "A", "B" or "C": the child that serves this client. After each step the judge waits until all that
+# can happen has happened. Nothing else goes wrong: no line is long, no buffer full, no process dies.
+#
+# Let A say three lines, and B never get the second one, while C gets all three, and B the first and the third. And say
+# what B gets then: the numbers (1, 2, 3) of the lines that come to it, in order. `make check-5.3` carries it out.
+
+SCHEDULE = None  # a list of str such as ["A says", "freeze parent", "A says", "thaw parent", "A says"]
+B_RECEIVES = None  # a list of int
 
 
 class Tally:
-    """5.4 A count that several processes add to in shared memory, none of them ever waiting, and nothing lost.
+    """5.4 A count that several processes add to: in shared memory, without a lock, and no update is lost.
 
-    (Its contract comes here, and so does that of 5.5.)
+    Tally(writers): for so many writers, each with a number of its own, 0 to writers - 1. The memory has no name, and is
+    shared with every process that is forked later. `add` is called by one process at a time for each number; when that
+    one has ended, another may go on under its number. `total` is called by anybody at any time.
+    A process may be stopped or killed at any moment, in the middle of add or total: the others go on, and nothing that
+    they add is lost. Source: mmap(2), MAP_ANONYMOUS; TLPI 49.7; the handout, on a field that has one writer.
     """
 
     def __init__(self, writers):
         raise NotImplementedError("exercise 5.4 is not started")
 
+    def add(self, writer, amount=1):
+        """Count `amount` more, an int above 0, as the writer with this number. All of them stay below 2**63."""
+        raise NotImplementedError("exercise 5.4 is not started")
+
+    def total(self):
+        """Return what all have added: an int. Whatever an add that has returned has added is in it.
+
+        Asked again, by the same process, it never says less than before.
+        """
+        raise NotImplementedError("exercise 5.4 is not started")
+
 
 class Ring:
-    """5.5 A ring of bytes in shared memory, for one process that writes and one that reads.
+    """5.5 A ring of bytes in shared memory: one process writes, another one reads, and neither ever waits.
 
-    (Its contract comes here in a moment, together with its methods and where its two positions are.)
+    Ring(memory): memory, a writable memoryview of bytes, longer than 128. Two positions are in it, and they only grow:
+
+        memory[0:8]     how many bytes have ever been written; stored by the writer alone
+        memory[64:72]   how many bytes have ever been read; stored by the reader alone
+        memory[128:]    the ring: byte number n, counted from 0, lies at place n % size; size is this part's length
+
+    Each position is eight bytes, as memoryview.cast("Q") has them; it stays below 2**63. Zeros are an empty ring. All
+    `size` bytes are used: a ring is full when that many bytes are written and not read, and empty when none is.
+    There is nothing to remember besides: Ring objects over the same memory, in one process or two, made early or late,
+    are one ring, in which a new one goes on where the last one stopped.
+    A writer may be stopped or killed at any moment, and so may a reader. So a position moves by one store, after the
+    bytes that it speaks of have been copied: before that store, nothing has happened yet.
+    Source: Lamport, Proving the Correctness of Multiprocess Programs (1977); the handout.
     """
 
     def __init__(self, memory):
+        raise NotImplementedError("exercise 5.5 is not started")
+
+    def write(self, data):
+        """Copy as much of `data` (bytes) as there is room for, from its beginning, and return how many bytes: an int.
+
+        0 when the ring is full, or data empty. The rest is the caller's, who tries again later.
+        """
+        raise NotImplementedError("exercise 5.5 is not started")
+
+    def read(self, limit):
+        """Take the next bytes out, at most `limit` of them, and return them: bytes, b"" when the ring is empty."""
         raise NotImplementedError("exercise 5.5 is not started")
 
 
@@ -89,9 +181,9 @@ class Cells:
     Cells(memory, count, size): memory, a shared mmap, all zero when the first Cells is made over it, of count * (24 +
     size) bytes; size, in bytes, a multiple of 8, what the longest record takes. Another process, or another Cells over
     the same memory, reads what this one writes.
-    Records are numbered 1, 2, 3 …, and record n has cell n % count: so it takes the place of record n - count. A cell is
-    BEGIN, LENGTH, `size` bytes, END, one behind the other. BEGIN, LENGTH and END are numbers of eight bytes, each stored
-    and loaded at once, as memoryview(memory).cast("Q") does it. There is one writer, and it waits for no reader.
+    Records are numbered 1, 2, 3 …, and record n has cell n % count: so it takes the place of record n - count. A cell
+    is BEGIN, LENGTH, `size` bytes, END, one behind the other. BEGIN, LENGTH and END are numbers of eight bytes, each
+    stored and loaded at once, as memoryview(memory).cast("Q") does. There is one writer, and it waits for no reader.
     Source: the handout; mmap(2); Documentation/locking/seqlock.rst in the Linux kernel's sources.
     """
 
@@ -192,7 +284,7 @@ class Doorbell:
         raise NotImplementedError("exercise 5.9 is not started")
 
     def ring(self):
-        """Ring at the other end. Return True, or False when nobody is there any more. Never waits, never raises OSError.
+        """Ring at the other end. Return True, or False when nobody is there any more. Never waits or raises.
 
         A socketpair holds some hundreds of rings. When no more fit in, the other side has rings that it has not heard
         yet, and will look: that is as good as one more.
