@@ -17,9 +17,10 @@ from chatlab.trace.records import Call, Message, Process, Trace
 MOST_MESSAGES = 60
 _UNIT_INCHES = 0.3
 _PART = 0.7
+_DOTTED = (0, (1, 2))
 _FEW = 3
-# The key of the lane of whoever is not traced; every other lane's is a pid.
-_OUTSIDE = -1
+# The keys of the lanes of whoever is not traced, and of shared memory; every other lane's is a pid.
+_OUTSIDE, _MEMORY = -1, -2
 
 _READS = ("read", "readv", "recvfrom", "recvmsg", "splice")
 _STREAM = re.compile(r"\w+\(\d+<(?:pipe|TCP|TCPv6|UNIX\S*):")
@@ -40,6 +41,8 @@ def sequence_chart(
     title: str = "Messages, from write to read",
     most: int = MOST_MESSAGES,
     states: Mapping[int, str] | None = None,
+    memory: str | None = None,
+    zero: float | None = None,
 ) -> Axes:
     """A lane per process, time downward, an arrow for each message from the write to the read, with its first bytes
     and size.
@@ -48,17 +51,25 @@ def sequence_chart(
     is names[None]; a cross ends what nobody read; a ring is a read that found the end of file; a box names the call
     that a process never came back from; states, pid → words, are boxes of yours at the ends of lanes. Time is not drawn
     to scale: long gaps are short here. What a lane repeats without anything else between is drawn once, with "× N". At
-    most so many arrows are drawn; a note says how many messages were left out.
+    most so many arrows are drawn; a note says how many messages were left out. zero: s, the time that the labels count
+    from, such as the beginning of a journey that takes microseconds; by default the trace's start.
 
-    The Axes' `chatlab_rows`: a dictionary for each message shown (source, target, sent, received, size, via, text),
-    in time order; each label has the gid "message:N", N the place of its (first) message, counting from 0.
+    memory: the label of one more lane, at the right, for memory that the processes share and into which they receive
+    what comes from outside, and out of which they send what goes there, as lab 05's do. No trace shows where a call's
+    buffer lies; so this is the caller's word, drawn as a dotted arrow beside the call's own.
+
+    The Axes' `chatlab_rows`: a dictionary for each message shown (source, target, sent, received, size, via, text; and
+    memory: "into", "out of" or None), in time order; each label has the gid "message:N", N the place of its (first)
+    message, counting from 0, and its dotted arrow "memory:N".
     """
     story = _Story(trace, most, bool(states))
     lanes = _lanes(trace, story.messages)
     clock = _Clock(trace, story, lanes)
+    if memory:
+        lanes[_MEMORY] = float(len(lanes))
     ax = style.axes(ax, _inches(clock))
     drawing = _Drawing(ax, trace, lanes, clock)
-    above = drawing.lanes({None: "outside\nof the trace", **style.process_labels(trace, names)})
+    above = drawing.lanes({None: "outside\nof the trace", **style.process_labels(trace, names)}, memory)
     for run in story.arrows:
         drawing.message(run)
     for run in story.ends:
@@ -69,7 +80,7 @@ def sequence_chart(
     for pid, words in (states or {}).items():
         drawing.state(pid, words, trace.end)
     style.title(ax, title, trace, above)
-    _finish(ax, trace, drawing, len(trace.messages) - len(story.messages))
+    _finish(ax, trace, drawing, len(trace.messages) - len(story.messages), zero)
     return ax
 
 
@@ -227,22 +238,28 @@ class _Drawing:
         self.rows: list[dict] = []
         self.seen: set[str] = set()
 
-    def lanes(self, labels: Mapping[int | None, str]) -> float:
+    def lanes(self, labels: Mapping[int | None, str], memory: str | None) -> float:
         """The life line of each process, from its fork to its end; returns the height of the headings in points."""
         bottom = self.clock.height - 0.5
+        if memory:
+            x = self._lanes[_MEMORY]
+            self._ax.plot([x, x], [-0.3, bottom], color=style.PALE, linewidth=9, solid_capstyle="butt", zorder=0)
+            self._head(memory, _MEMORY, style.INK)
         if _OUTSIDE in self._lanes:
             x = self._lanes[_OUTSIDE]
             self._ax.plot([x, x], [-0.3, bottom], color=style.FAINT, linewidth=1, linestyle=(0, (4, 3)))
             self._head(labels[None], _OUTSIDE, style.FAINT)
         for process in self._trace.processes:
             x = self._lanes[process.pid]
-            top = self.clock.y(process.start) if process.parent in self._lanes else -0.3
-            end = bottom if process.end is None else self.clock.y(process.end)
+            forked = process.parent in self._lanes and process.start >= self._trace.begin
+            ended = process.end is not None and process.end <= self._trace.end
+            top = self.clock.y(process.start) if forked else -0.3
+            end = self.clock.y(process.end) if ended else bottom
             self._ax.plot([x, x], [top, end], color=style.INK, linewidth=1.4, gid=f"{process.pid}")
             self._head(labels[process.pid].replace(" · ", "\n"), process.pid, style.INK)
-            if process.parent in self._lanes:
+            if forked:
                 self._fork(self._lanes[process.parent], x, top)
-            if process.end is not None:
+            if ended:
                 self._end(process, x, end)
         return 2 * 1.3 * style.TEXT_POINTS if self._lanes else 0.0
 
@@ -289,8 +306,27 @@ class _Drawing:
             self._to_itself(number, label, source, y0, y1, color, lost)
         else:
             self._arrow(number, label, (source, y0), (target, y1), color, lost)
-        self.rows += map(_as_dict, run.records)
+        passed = self._passed_memory(message) if _MEMORY in self._lanes else None
+        if passed:
+            ends = (self._lanes[message.target], y1) if passed == "into" else (self._lanes[message.source], y0)
+            self._by_memory(number, *ends, passed)
+        self.rows += [{**_as_dict(record), "memory": passed} for record in run.records]
         self.seen.add(message.via)
+
+    def _passed_memory(self, message: Message) -> str | None:
+        """What comes from outside its process has put into the memory, what goes there it has out of it."""
+        came, goes = message.source not in self._lanes, message.target not in self._lanes
+        return None if came == goes else "into" if came else "out of"
+
+    def _by_memory(self, number: int, x: float, y: float, passed: str) -> None:
+        """A dotted arrow to the memory's lane or from it, and a dot where the process's call is."""
+        place, process = (self._lanes[_MEMORY], y), (x, y)
+        head, tail = (place, process) if passed == "into" else (process, place)
+        arrow = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 1.2, "linestyle": _DOTTED}
+        drawn = self._ax.annotate("", head, tail, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 1})
+        drawn.set_gid(f"memory:{number}")
+        self._ax.plot(x, y, marker="o", markersize=4, color=style.INK, zorder=4)
+        self.seen.add("shared")
 
     def _arrow(self, number: int, label: str, tail: tuple, head: tuple, color: str, lost: bool) -> None:
         if lost:
@@ -361,15 +397,17 @@ def _as_dict(message: Message) -> dict:
     return {name: getattr(message, name) for name in ("source", "target", "sent", "received", "size", "via", "text")}
 
 
-def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int) -> None:
+def _finish(ax: Axes, trace: Trace, drawing: _Drawing, left_out: int, zero: float | None) -> None:
     clock = drawing.clock
     times = clock.ticks()
-    unit = style.unit(max(times[-1] - times[0], 0.002))
+    unit = style.unit(max(times[-1] - times[0], 0.002 if zero is None else 0.0))
+    digits = 0 if unit.name == "µs" else 2
     ax.set_xlim(-0.45, max(len(drawing._lanes), 1) - 0.45)
     ax.set_ylim(clock.height, -0.4)
     ax.set_xticks([])
     ax.spines["bottom"].set_visible(False)
-    ax.set_yticks([clock.y(time) for time in times], [f"{unit.of(time):.2f}" for time in times])
+    labels = [f"{unit.of(time - (zero or 0.0)):.{digits}f}" for time in times]
+    ax.set_yticks([clock.y(time) for time in times], labels)
     ax.set_ylabel(f"time ({unit.name}), not to scale", fontsize=style.TEXT_POINTS)
     if left_out:
         style.left_out(ax, f"{left_out} more messages")
@@ -390,5 +428,6 @@ def _legend(ax: Axes, seen: set[str]) -> None:
         "fork": Line2D([], [], color=style.FAINT, linewidth=1, linestyle=":", label="fork"),
         "end": Line2D([], [], linestyle="", marker="s", color=style.INK, markersize=5, label="process ends"),
         "lost": Line2D([], [], linestyle="", marker="x", color=style.ALARM, markeredgewidth=2, label="never read"),
+        "shared": Line2D([], [], color=style.INK, linewidth=1.2, linestyle=_DOTTED, label="the same call's memory"),
     }
     style.legend(ax, handles + [handle for name, handle in known.items() if name in seen])

@@ -208,6 +208,46 @@ def test_sequence_names_the_call_that_a_process_never_came_back_from(trace):
     assert "waits in recvfrom(3)" in texts(ax)
 
 
+def test_sequence_shows_what_passed_through_shared_memory():
+    """A line comes to a child, which rings the parent, which rings the other, which sends it on."""
+    processes = [Process(pid, None if pid == 1 else 1, 0.0, None, None, None, "server") for pid in (1, 2, 3)]
+    said = [
+        Message(0.010, 0.010, None, 2, 6, "tcp", "hello\n", None, 7),
+        Message(0.011, 0.012, 2, 1, 1, "socketpair", ".", 6, 5),
+        Message(0.013, 0.014, 1, 3, 1, "socketpair", ".", 7, 8),
+        Message(0.015, None, 3, None, 6, "tcp", "hello\n", 9, None),
+    ]
+    trace = Trace(processes=processes, messages=said, end=0.02)
+    ax = sequence_chart(trace, memory="shared memory")
+    assert [row["memory"] for row in ax.chatlab_rows] == ["into", None, None, "out of"]
+    assert {"memory:0", "memory:3"} <= gids(ax) and not {"memory:1", "memory:2"} & gids(ax)
+    arrows = {text.get_gid(): (text.xyann[0], text.xy[0]) for text in ax.texts if (text.get_gid() or "")[:3] == "mem"}
+    lane = max(text.xy[0] for text in ax.texts if text.get_text() == "shared memory")
+    assert arrows == {"memory:0": (2.0, lane), "memory:3": (lane, 3.0)}, "from the lane of its tail to that of its head"
+    ax.figure.canvas.draw()
+    without = sequence_chart(trace)
+    assert {row["memory"] for row in without.chatlab_rows} == {None}
+    assert "shared memory" not in texts(without)
+
+
+def test_sequence_of_a_cut_trace_has_no_births_and_ends_that_are_not_in_it(trace):
+    whole, cut = sequence_chart(trace), sequence_chart(trace.between(0.0295, 0.0325))
+    assert {"exit 3", "SIGKILL"} <= set(texts(whole))
+    assert not {"exit 3", "SIGKILL"} & set(texts(cut))
+    assert "fork" in [text.get_text() for text in whole.get_legend().get_texts()]
+    assert "fork" not in [text.get_text() for text in cut.get_legend().get_texts()]
+
+
+def test_sequence_counts_time_from_where_it_is_told():
+    processes = [Process(pid, None, 0.0, None, None, None, "a") for pid in (1, 2)]
+    said = [Message(5.0001, 5.0003, 1, 2, 1, "pipe", "x", 4, 3)]
+    trace = Trace(processes=processes, messages=said, begin=5.0001, end=5.0005)
+    ax = sequence_chart(trace, zero=5.0001)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "400"]
+    assert "(µs)" in ax.get_ylabel()
+    assert sequence_chart(trace).get_yticklabels()[0].get_text() == "5000.10"
+
+
 def test_sequence_of_very_many_messages_says_how_many_it_left_out():
     processes = [Process(1, None, 0.0, None, None, None, "a")]
     many = [Message(i / 1000, i / 1000, 1, 1, 1, "pipe", f"x{i}", 4, 3) for i in range(100)]
