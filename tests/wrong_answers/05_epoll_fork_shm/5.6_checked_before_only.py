@@ -1,0 +1,39 @@
+"""The numbers are looked at before the bytes are used, and not after.
+
+check: test_overwritten_while_it_is_used
+says: the record was good then, and is not any more
+"""
+
+
+class Cells:
+    def __init__(self, memory, count, size):
+        self.count = count
+        self.bytes = memoryview(memory)
+        self.words = self.bytes.cast("Q")
+        self.cell_bytes = 3 * WORD_BYTES + size
+        self.size = size
+
+    def places(self, number):
+        """The indices of BEGIN, LENGTH and END among the words, and the view of the bytes between them."""
+        start = number % self.count * self.cell_bytes
+        begin, end = start // WORD_BYTES, (start + self.cell_bytes) // WORD_BYTES - 1
+        first = start + 2 * WORD_BYTES
+        return begin, begin + 1, end, self.bytes[first : first + self.size]
+
+    def write(self, number, fill):
+        begin, length, end, view = self.places(number)
+        self.words[begin] = number
+        self.words[length] = count = fill(view)
+        self.words[end] = number
+        return count
+
+    def read(self, number, use):
+        begin, length, end, view = self.places(number)
+        if self.words[begin] < number:
+            return "early", None
+        if self.words[begin] > number:
+            return "overrun", None
+        if self.words[end] != number:
+            return "torn", None
+        result = use(view[: self.words[length]])
+        return "good", result
