@@ -258,7 +258,7 @@ def test_a_writer_that_dies_leaves_it_torn(student):
     shared.must_not_use(number + 1, "torn", "END stored in a `finally`, or by an `except`: the record is not finished")
 
 
-@pytest.mark.parametrize("finished", [False, True], ids=["begun", "finished"])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "begun"])
 def test_overwritten_while_it_is_used(student, finished):
     """A record that is written over while it is used is overrun, and what use returned is thrown away."""
     shared = Shared(student)

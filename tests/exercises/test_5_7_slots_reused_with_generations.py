@@ -222,8 +222,8 @@ def test_other_processes_see_it(student):
             mine,
             b"yes" if current else b"no!",
             should=f"say {current} in the child",
-            mistake="generations kept in the object: fork has copied it, so the child does not see what happens from then"
-            " on; only what is in the shared words is seen by all",
+            mistake="generations kept in the object: fork has copied it, so the child does not see what happens later"
+            "; only what is in the shared words is seen by all",
             read=READ,
         )
 
