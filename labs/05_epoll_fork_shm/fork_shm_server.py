@@ -303,7 +303,7 @@ class ForkShmServer:
         self.log.free()
         for child in list(self.unheard):
             self.gather(child)
-        for child in [child for child in self.waiting if self.log.room(child.slot) >= self.log.ring_bytes // 2]:
+        for child in [child for child in self.waiting if self.log.room(child.slot) > self.log.ring_bytes // 2]:
             self.waiting.discard(child)
             child.bell.ring()
         now = time.monotonic()

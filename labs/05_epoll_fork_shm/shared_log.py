@@ -100,9 +100,9 @@ class SharedLog:
     # What the parent does.
 
     def enter(self, slot: int) -> None:
-        """A slot gets a child: it will read what is ordered from now on."""
+        """A slot gets a child: it will read what is gathered from now on."""
         self.words[self.sent(slot)] = 0
-        self.words[self.cursor(slot)] = self.words[self.ORDERED]
+        self.words[self.cursor(slot)] = self._ordered
 
     def leave(self, slot: int) -> None:
         """A slot's child has been waited for, and all that it said is gathered."""
@@ -208,7 +208,6 @@ class Reader:
     def __init__(self, log: SharedLog, slot: int):
         self.log, self.words, self.slot = log, log.words, slot
         self._cursor, self._sent = log.cursor(slot), log.sent(slot)
-        self._first = self.words[log.said(slot)]  # what the slot says from here on is our own
         self.taken = self.cursor = self.words[self._cursor]  # entries
         self.views: list[memoryview] = []
         self._ends: list[int] = []  # for each view: entries that are done with once it is sent
@@ -220,7 +219,7 @@ class Reader:
                 if number != self.taken:
                     raise Overrun(f"entry {self.taken} of the log is entry {number} already")
                 self.taken += 1
-                if slot != self.slot or position < self._first:
+                if slot != self.slot:
                     start = self.log.ring(slot) + position % self.log.ring_bytes
                     self.views.append(self.log.bytes[start : start + length])
                     self._ends.append(self.taken)
