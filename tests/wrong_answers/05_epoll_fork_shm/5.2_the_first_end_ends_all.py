@@ -1,7 +1,7 @@
 """The end of one connection ends everything.
 
 check: test_everything_on_every_connection
-says: bytes mixed up between connections, or left out
+says: the end of one connection taken for the end of all
 """
 
 import select
