@@ -1,0 +1,41 @@
+"""attend takes what has come meanwhile, after the look.
+
+check: test_attend_loses_none
+says: look, then drain
+"""
+
+
+class Doorbell:
+    def __init__(self, sock):
+        self.sock = sock
+        sock.setblocking(False)
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def ring(self):
+        try:
+            self.sock.send(b".")
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+    def hear(self, look):
+        try:
+            rings = self.sock.recv(RINGS_AT_ONCE)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            rings = b""
+        look()
+        return bool(rings)
+
+    def attend(self, look):
+        with select.epoll() as poller:
+            poller.register(self, select.EPOLLIN)
+            while self.hear(look):
+                with contextlib.suppress(OSError):
+                    self.sock.recv(RINGS_AT_ONCE)
+                poller.poll()

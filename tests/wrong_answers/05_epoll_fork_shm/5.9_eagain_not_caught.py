@@ -1,0 +1,37 @@
+"""A full socketpair is an error that nobody expects.
+
+check: test_ring_never_waits
+says: EAGAIN not caught
+"""
+
+
+class Doorbell:
+    def __init__(self, sock):
+        self.sock = sock
+        sock.setblocking(False)
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def ring(self):
+        try:
+            self.sock.send(b".")
+        except (BrokenPipeError, ConnectionResetError):
+            return False
+        return True
+
+    def hear(self, look):
+        try:
+            rings = self.sock.recv(RINGS_AT_ONCE)
+        except BlockingIOError:
+            return True
+        except ConnectionResetError:
+            rings = b""
+        look()
+        return bool(rings)
+
+    def attend(self, look):
+        with select.epoll() as poller:
+            poller.register(self, select.EPOLLIN)
+            while self.hear(look):
+                poller.poll()
