@@ -7,6 +7,7 @@ Source: proc(5). A process may end between two reads; then a function here retur
 import os
 import signal
 from collections import namedtuple
+from collections.abc import Iterable
 
 # System call numbers of the calls in which a process can wait: asm/unistd_64.h and asm-generic/unistd.h.
 _WAITING_CALLS = {
@@ -82,6 +83,21 @@ def descendants(pid: int) -> list[Stat]:
     return found
 
 
+def children(pid: int) -> list[int]:
+    """The process's own children, zombies too, without a look at every process: proc_tid_children(5).
+
+    While a child ends, another one may be missing; where the kernel does not tell, all processes are looked at.
+    """
+    found = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                found += [int(word) for word in file.read().split()]
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return [entry.pid for entry in processes().values() if entry.parent == pid]
+    return sorted(found)
+
+
 def descriptors(pid: int) -> dict[int, str]:
     """The process's open descriptors: number to what /proc/PID/fd says, such as `socket:[4826]` or `/dev/null`."""
     found: dict[int, str] = {}
@@ -143,6 +159,28 @@ def status(pid: int) -> dict[str, str]:
             return dict(line.rstrip("\n").split(":\t", 1) for line in file if ":\t" in line)
     except OSError:
         return {}
+
+
+def memory(pid: int) -> dict[str, int]:
+    """/proc/PID/smaps_rollup in bytes: "Rss", "Pss", "Private_Dirty", …; proc_pid_smaps(5).
+
+    Empty when the process is gone, a zombie, or may not be looked at.
+    """
+    try:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            lines = [line.split() for line in file if line.endswith("kB\n")]
+    except OSError:
+        return {}
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines}
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """The memory of a program: the Rss of its process; of several the sum of their Pss.
+
+    In Pss a page that k processes share counts 1/k in each, whoever they are. One that cannot be read counts nothing.
+    """
+    found = [memory(pid) for pid in pids]
+    return sum(each.get("Rss" if len(found) == 1 else "Pss", 0) for each in found)
 
 
 def signal_names(mask: str) -> list[str]:

@@ -1,9 +1,10 @@
-"""Servers with one step done wrong, for each case of the suite that no pitfall of lab 04 fails.
+"""Servers with one step done wrong, for each case of the suite that no pitfall fails: lab 04's server, then lab 05's.
 
 python tests/conformance/bad_servers.py NAME --port 0
 """
 
 import builtins
+import os
 import select
 import signal
 import socket
@@ -11,8 +12,11 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "labs/04_poll_server"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "labs/05_epoll_fork_shm"))
 
+import fork_shm_server
 import poll_server
+from fork_shm_server import Bell, Child, ClientProcess, ForkShmServer, Reader
 from poll_server import Client, PollServer
 
 
@@ -51,6 +55,15 @@ class Echoes(PollServer):
         for client, lines in self.said.items():
             self.enqueue(client, memoryview(lines))
         super().relay()
+
+
+class AnOrderForEach(PollServer):
+    def relay(self) -> None:
+        said, self.said = self.said, {}
+        for place, client in enumerate(self.clients.values()):
+            lines = [lines for speaker, lines in said.items() if speaker is not client]
+            if lines and client.hears:
+                self.enqueue(client, *map(memoryview, reversed(lines) if place % 2 else lines))
 
 
 class BackToFront(PollServer):
@@ -188,6 +201,88 @@ class KeepsTheHalfClosed(PollServer):
             super().set_timer(seconds, action, who)
 
 
+# With a process for each client.
+
+
+class LeavesZombies(ForkShmServer):
+    def bury(self, child: Child) -> None:
+        os.waitpid = lambda pid, options: (pid, 0)
+        super().bury(child)
+
+
+class FallsWithAChild(ForkShmServer):
+    def bury(self, child: Child) -> None:
+        raise ConnectionResetError
+
+
+class KeepsThePlace(ForkShmServer):
+    def bury(self, child: Child) -> None:
+        super().bury(child)
+        del self.slots[2:]
+
+
+class EndsGently(ForkShmServer):
+    def bury(self, child: Child) -> None:
+        os.kill(child.pid, signal.SIGTERM)
+        os.kill = lambda pid, number: None
+        super().bury(child)
+
+
+class LetsNothingGo(ForkShmServer):
+    def let_go(self) -> None:
+        pass
+
+
+class OutlivesItsParent(ForkShmServer):
+    pass
+
+
+class WaitsUntilItIsRead(ForkShmServer):
+    pass
+
+
+class WaitingBell(Bell):
+    def ring(self, what: bytes = fork_shm_server.LOOK) -> None:
+        self.sock.setblocking(True)
+        super().ring(what)
+        self.sock.setblocking(False)
+
+
+class OneLineForEachBell(ForkShmServer):
+    pass
+
+
+class NewestEntry(Reader):
+    def take(self) -> bool:
+        if not self.views:
+            self.taken = max(self.taken, self.words[self.log.ORDERED] - 1)
+        return super().take()
+
+
+class SpinsInTheChild(ForkShmServer):
+    pass
+
+
+class SpinningChild(ClientProcess):
+    def watch(self) -> None:
+        self.blocked = True
+        super().watch()
+
+
+class AnObjectForEachLine(ForkShmServer):
+    pass
+
+
+class HoardingChild(ClientProcess):
+    def deliver(self) -> None:
+        held, self.reader.views = self.reader.views, []
+        while self.reader.take():
+            held += [memoryview(bytes(view)) for view in self.reader.views]
+            self.reader.done(sum(map(len, self.reader.views)))
+        self.reader.views, self.reader._ends = held, [self.reader.taken] * len(held)
+        super().deliver()
+
+
 def buffered_print(*words, flush=False) -> None:
     builtins.print(*words)
 
@@ -204,9 +299,19 @@ def change_module(server: type) -> None:
         poll_server.Parser.error = lambda parser, message: None
     if server is TracebackAtSignals:
         signal.signal = lambda number, handler: None
+    if server is OutlivesItsParent:
+        fork_shm_server.LIBC.prctl = lambda *arguments: 0
+    if server is WaitsUntilItIsRead:
+        fork_shm_server.Bell = WaitingBell
+    if server is OneLineForEachBell:
+        fork_shm_server.Reader = NewestEntry
+    if server is SpinsInTheChild:
+        fork_shm_server.ClientProcess = SpinningChild
+    if server is AnObjectForEachLine:
+        fork_shm_server.ClientProcess = HoardingChild
 
 
 if __name__ == "__main__":
     chosen = globals()[sys.argv.pop(1)]
     change_module(chosen)
-    poll_server.main(chosen)
+    (fork_shm_server if issubclass(chosen, ForkShmServer) else poll_server).main(chosen)

@@ -2,7 +2,7 @@
 
 import select
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from chatlab.launch.program import scale
 from chatlab.load import Client
@@ -49,12 +49,25 @@ class Flow:
         for descriptor, event in ready:
             client = self._by_descriptor[descriptor]
             if event & select.POLLOUT:
-                self.data = self.data[client.socket.send(self.data[: 1 << 20]) :]
+                self.data = self.data[self._send(client) :]
             if event & ~select.POLLOUT:
                 self.read(client)
         if ready:
             self._moved = time.monotonic()
         return bool(ready)
+
+    def _send(self, client: Client) -> int:
+        try:
+            return client.socket.send(self.data[: 1 << 20])
+        except ConnectionError:
+            raise self._ended(client) from None
+
+    def _ended(self, client: Client) -> Fault:
+        return Fault(
+            "keep everybody who sends, or reads",
+            f"it ended the connection of a client that had received {len(self.came.get(client, b'')):,} bytes",
+            "a reader that is slow, or waits for its turn, is taken for one that does not read",
+        )
 
     def read(self, client: Client, most: int = RECEIVE_BYTES) -> int:
         """Read once, what is there, `most` bytes at most."""
@@ -67,11 +80,7 @@ class Flow:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Fault(
-                "keep everybody who sends, or reads",
-                f"it ended the connection of a client that had received {len(self.came.get(client, b'')):,} bytes",
-                "a reader that is slow, or waits for its turn, is taken for one that does not read",
-            )
+            raise self._ended(client)
         self.came[client] += data
         self._moved = time.monotonic()
         return len(data)
@@ -88,8 +97,11 @@ def pour(
     readers: Sequence[Client],
     lazy: Sequence[Client] = (),
     lazy_rate: float | None = None,
+    meanwhile: Callable[[int], None] = lambda done: None,
 ) -> None:
     """Send `data`, and have every reader get it, byte for byte. Raises Fault.
+
+    meanwhile: called in every turn with the bytes that the last of the readers has.
 
     The lazy ones read 256 KiB whenever the room stands still, so when nobody can go on without them; with lazy_rate,
     in bytes a second, they read at that rate instead.
@@ -99,6 +111,7 @@ def pour(
     with Flow(room, sender, data, readers, lazy) as flow:
         while any(len(flow.came[client]) < len(data) for client in everybody):
             moved = flow.turn(LAZY_SECONDS)
+            meanwhile(min(len(came) for came in flow.came.values()))
             for client in lazy:
                 if lazy_rate is not None:
                     allowed = int((time.monotonic() - began) * lazy_rate) - len(flow.came[client])

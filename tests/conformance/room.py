@@ -2,12 +2,18 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
+from chatlab import procfs
+from chatlab.launch.program import scale
 from chatlab.load import Client, LoadError, admit
 from chatlab.load.client import shown
+
+STOP_SECONDS = 5.0
+STOP_LOOK_SECONDS = 0.0002
 
 
 class Fault(AssertionError):
@@ -22,6 +28,10 @@ class Fault(AssertionError):
 
 class NotChecked(Exception):
     """The scenario needs what is not there: one line."""
+
+
+class DoesNotApply(Exception):
+    """The scenario is about another kind of server: one line."""
 
 
 class Room:
@@ -62,18 +72,15 @@ class Room:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Whatever clients do in the block is all there when the server looks next: it is stopped meanwhile.
+        """Whatever clients do in the block is all there when the server looks next: it is stopped, with its children.
 
         Where its pid is not known it may look at any time; then the same is expected of it, and less is shown.
         """
         if self.pid is None:
             yield
             return
-        os.kill(self.pid, signal.SIGSTOP)
-        try:
+        with frozen(self.pid), frozen(*procfs.children(self.pid)):  # one that is stopped forks no more
             yield
-        finally:
-            os.kill(self.pid, signal.SIGCONT)
 
     # what they see
 
@@ -124,6 +131,30 @@ class Room:
     def __exit__(self, *exception) -> None:
         for client in self.clients:
             client.close()
+
+
+@contextmanager
+def frozen(*pids: int) -> Iterator[None]:
+    """The processes are stopped in the block, by SIGSTOP, and go on behind it. Those that are gone are left out."""
+    deadline = time.monotonic() + STOP_SECONDS * scale()
+    try:
+        for pid in pids:
+            kill(pid, signal.SIGSTOP)
+        for pid in pids:  # kill(2) returns before one that is in a system call has come to its end, and stops
+            while (entry := procfs.stat(pid)) and entry.state not in "TtZX":
+                if time.monotonic() > deadline:
+                    raise NotChecked(f"process {pid} was sent SIGSTOP, and does not stop")
+                time.sleep(STOP_LOOK_SECONDS)
+        yield
+    finally:
+        for pid in pids:
+            kill(pid, signal.SIGCONT)
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal to a process that may have gone by now."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 @dataclass

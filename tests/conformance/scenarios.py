@@ -18,7 +18,7 @@ from chatlab.load import Client
 from chatlab.load import Room as Crowd
 from chatlab.load.client import shown
 from tests.conformance import looks, pouring
-from tests.conformance.room import NotChecked, Room, difference, likely
+from tests.conformance.room import DoesNotApply, Fault, NotChecked, Room, difference, likely
 
 LONGEST_LINE = 65_536  # bytes, newline included
 MEBIBYTE = 1 << 20
@@ -44,8 +44,8 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {}
 
 
-def scenario(*, quick: bool = True, needs_pid: bool = False, slow: bool = False):
-    """Enter a function into SCENARIOS under its name."""
+def scenario(*, quick: bool = True, needs_pid: bool = False, slow: bool = False, into: dict[str, Scenario] = SCENARIOS):
+    """Enter a function into SCENARIOS, or into another table, under its name."""
 
     def enter(function: Callable[[Room], None]) -> Callable[[Room], None]:
         name, title = function.__name__, (function.__doc__ or "").strip().splitlines()[0]
@@ -54,7 +54,7 @@ def scenario(*, quick: bool = True, needs_pid: bool = False, slow: bool = False)
             with likely(title, "what comes before this case already goes wrong"):
                 function(room)
 
-        SCENARIOS[name] = Scenario(name, title, run, quick and not slow, needs_pid, slow)
+        into[name] = Scenario(name, title, run, quick and not slow, needs_pid, slow)
         return function
 
     return enter
@@ -239,6 +239,27 @@ def order_of_each_sender(room: Room) -> None:
 
 
 @scenario()
+def one_order(room: Room) -> None:
+    """All hear the lines in the same order, whoever says them."""
+    *speakers, first, second = room.join(6)
+    count = 20
+    for turn in range(count):
+        with room.held():
+            for number, speaker in enumerate(speakers):
+                speaker.send_line(b"%d says %d" % (number, turn))
+    order = first.read_lines(count * len(speakers))
+    for number, client in [(None, second), *enumerate(speakers)]:
+        expected = [line for line in order if number is None or not line.startswith(b"%d " % number)]
+        came = client.read_lines(len(expected))
+        room.should(
+            came == expected,
+            should="relay the lines to everybody in the same order, but each without its own",
+            but=lambda came=came, expected=expected: difference(b"".join(came), b"".join(expected)),
+            mistake="lines are handed to each client by themselves, in the order in which it happens to see them",
+        )
+
+
+@scenario()
 def several_in_one_turn(room: Room) -> None:
     """When many speak at once, everybody hears all the others."""
     clients = room.join(20)
@@ -378,16 +399,16 @@ def fifty_readers_that_never_read(room: Room) -> None:
 
 def _room_goes_on_beside(room: Room, stalled: int, text: bytes, bound: int) -> None:
     sender, reader, *stuck = room.join(2 + stalled, receive_buffer=64 * 1024)
-    before = looks.memory(room) if room.pid else 0
-    pouring.pour(room, sender, text, [reader])
+    memory = looks.MemoryPeak(room) if room.pid else None
+    pouring.pour(room, sender, text, [reader], meanwhile=lambda _: memory and memory.look())
     for client in stuck:
         with likely(
             "end a client that takes nothing for a second while its queue is full",
             "queues without a bound, or a reader that may stall the room again and again",
         ):
             client.ended()
-    if room.pid is not None:
-        grown = looks.memory_peak(room) - before
+    if memory:
+        grown = memory.grown
         room.should(
             grown < bound,
             should=f"hold {bound // MEBIBYTE} MiB at most for {stalled} readers that do not read",
@@ -510,9 +531,9 @@ def newcomers_hear_what_is_said_next(room: Room) -> None:
 
 @scenario(needs_pid=True)
 def churn(room: Room) -> None:
-    """200 connections that come and go leave no descriptor open."""
+    """200 connections that come and go leave no descriptor open, no process and no zombie."""
     sender, reader = room.join(2)
-    before = looks.descriptors(room)
+    before = looks.descriptors(room), len(looks.tree(room))
     for number in range(200):
         client = room.connect()
         if number % 4 == 1:
@@ -526,20 +547,30 @@ def churn(room: Room) -> None:
     for _ in looks.tries(room):
         sender.send_line(b"is anybody gone?")
         reader.read_until(b"is anybody gone?")
-        now = looks.descriptors(room)
+        now = looks.descriptors(room), len(looks.tree(room))
         if now == before:
-            break
-    room.should(
-        now == before,
-        should="close what it opened for 200 clients that have gone",
-        but=f"{now} descriptors are open instead of {before}",
-        mistake="a connection is taken out of a list, but not closed, or an error of send leaves it in the room",
+            return
+    if now[0] != before[0]:
+        raise Fault(
+            "close what it opened for 200 clients that have gone",
+            f"{now[0]} descriptors are open instead of {before[0]}",
+            "a connection is taken out of a list, but not closed, or an error of send leaves it in the room",
+        )
+    raise Fault(
+        "end the processes that it made for 200 clients that have gone, and wait for them",
+        f"there are {now[1]} processes instead of {before[1]}, {len(looks.zombies(room))} of them zombies",
+        "one waitpid for many children",
     )
 
 
 @scenario(needs_pid=True, slow=True)
 def memory_of_5000_idle_clients(room: Room) -> None:
     """5000 idle clients need less than 40 MB of resident memory."""
+    first = room.join(2)
+    if looks.has_children(room, first):
+        raise DoesNotApply("a process for each client is not made for 5000 of them")
+    for client in first:
+        client.close()
     with likely("let 5000 clients in", "a limit of descriptors that is not raised"), Crowd(room.address, 5000):
         used = looks.memory(room)
     room.should(

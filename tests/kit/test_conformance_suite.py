@@ -6,8 +6,9 @@ import re
 import pytest
 
 from chatlab.course import find_root
+from tests.conformance.children import FORK_CASES
 from tests.conformance.processes import CASES
-from tests.conformance.room import Fault, NotChecked
+from tests.conformance.room import DoesNotApply, Fault, NotChecked
 from tests.conformance.scenarios import SCENARIOS
 from tests.conformance.server import Server
 from tests.kit.test_ncat_broker import KNOWN_FAILURES, TAKE_LONG
@@ -28,6 +29,7 @@ FAILED_BY = {
     "not_echoed": ("Echoes", "the sender is not left out"),
     "two_senders_do_not_mix": ("lines-mixed", "not a whole line"),
     "order_of_each_sender": ("BackToFront", "not first in, first out"),
+    "one_order": ("AnOrderForEach", "in the order in which it happens to see them"),
     "several_in_one_turn": ("only-the-last-line", "the last one wins"),
     "send_and_close": ("ClosesAtHangUp", "a hang-up is handled before the data"),
     "last_words_before_a_reset": ("last-words-lost", "a hang-up is handled before the data"),
@@ -61,32 +63,63 @@ FAILED_BY = {
     "half_close_ends": ("KeepsTheHalfClosed", "kept for ever"),
     "reset_before_it_is_turned_away": ("WatchesTheForgotten", "a descriptor that is closed"),
     "smaller_queues": ("memory-without-bound", "queues without a bound"),
+    "killed_child_costs_its_client_only": ("FallsWithAChild", "the end of one child ends the server"),
+    "frozen_child_catches_up": ("WaitsUntilItIsRead", "a socketpair holds about 277"),
+    "child_that_stays_frozen": ("EndsGently", "SIGTERM waits until it thaws"),
+    "killed_parent_takes_its_children_along": ("OutlivesItsParent", "PR_SET_PDEATHSIG"),
+    "child_holds_only_its_own": ("LetsNothingGo", "the listener, 2 ends of socketpairs, 2 epolls"),
 }
+# What is in the children must not escape the others; and some fork cases demand several things.
+FAILED_BY_CHILDREN = [
+    ("rests_after_talk", "SpinsInTheChild", "on a processor"),
+    ("small_words_for_deaf_ones", "AnObjectForEachLine", "an object for each"),
+    ("churn", "LeavesZombies", "200 of them zombies"),
+    ("killed_child_costs_its_client_only", "LeavesZombies", "5 zombies stay"),
+    ("killed_child_costs_its_client_only", "KeepsThePlace", "the places of those that were killed are lost"),
+    ("frozen_child_catches_up", "OneLineForEachBell", "a message stands for one line"),
+]
+OVER_THE_WIRE = {**SCENARIOS, **FORK_CASES}
 SLOW = {name for name, case in SCENARIOS.items() if case.slow}
 
 
 def test_every_case_has_a_server_that_fails_it():
-    assert set(FAILED_BY) == (set(SCENARIOS) | set(CASES)) - SLOW
+    assert set(FAILED_BY) == (set(OVER_THE_WIRE) | set(CASES)) - SLOW
 
 
 @pytest.mark.parametrize("name", FAILED_BY)
 def test_the_case_can_fail(name):
-    bad, words = FAILED_BY[name]
+    it_fails(name, *FAILED_BY[name])
+
+
+@pytest.mark.parametrize(("name", "bad", "words"), FAILED_BY_CHILDREN)
+def test_what_children_do_does_not_escape(name, bad, words):
+    it_fails(name, bad, words)
+
+
+def it_fails(name, bad, words):
     server = Server((PITFALL if bad.islower() else BAD).format(bad), timeout=2.0)
     with pytest.raises((Fault, NotChecked)) as raised:
         if name in CASES:
             CASES[name].run(server)
         else:
             with server.start() as running, running.room() as room:
-                SCENARIOS[name].run(room)
+                OVER_THE_WIRE[name].run(room)
     if raised.type is NotChecked and "CI" not in os.environ:
         pytest.skip(str(raised.value))
     assert words in str(raised.value)
 
 
+@pytest.mark.parametrize("name", [*FORK_CASES, "memory_of_5000_idle_clients"])
+def test_another_kind_of_server_is_not_meant(name):
+    lab = "04_poll_server/poll_server" if name in FORK_CASES else "05_epoll_fork_shm/fork_shm_server"
+    server = Server(f"python labs/{lab}.py --port {{port}}")
+    with pytest.raises(DoesNotApply), server.start() as running, running.room() as room:
+        OVER_THE_WIRE[name].run(room)
+
+
 def test_the_page_names_every_case():
     page = (find_root() / "docs/conformance.md").read_text()
-    for name, case in {**SCENARIOS, **CASES}.items():
+    for name, case in {**OVER_THE_WIRE, **CASES}.items():
         assert f"| `{name}` | {case.title} |" in page
     _, _, broker = page.partition("## ncat --broker")
     named = set(re.findall(r"(?m)^\| `(\w+)` \|", broker))
