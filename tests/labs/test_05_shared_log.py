@@ -5,6 +5,7 @@ time; a model in plain Python says what each reader must get. That it would noti
 planted in a copy of shared_log.py. What only happens between processes is left to shared_log_stress.py, beside this.
 """
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from chatlab.launch import run
+
 SOURCE = Path(__file__).resolve().parents[2] / "labs/05_epoll_fork_shm/shared_log.py"
 STRESS = "tests/labs/shared_log_stress.py"
 SLOTS, LINE_BYTES, ENTRIES = 3, 16, 8
@@ -27,6 +30,10 @@ WHICH = st.integers(0, SLOTS - 1)
 LETTERS = bytes(set(range(256)) - {10})
 RECORDS = 100_000
 STRESS_SECONDS = 60.0
+FREED_BEFORE_ALL_HAVE_READ = (
+    "min([self.words[self.ORDERED], *cursors])\n        self._give_back(first, end)",
+    "self.words[self.ORDERED]\n        self._give_back(first, end)",
+)
 
 STEPS = settings(
     derandomize=True,
@@ -37,14 +44,16 @@ STEPS = settings(
 )
 
 
+def with_mistake(old: str, new: str) -> str:
+    source = SOURCE.read_text()
+    assert source.count(old) == 1, f"shared_log.py has changed: {old!r} stands in it {source.count(old)} times"
+    return source.replace(old, new)
+
+
 def small_log(old: str = "", new: str = "") -> ModuleType:
     """shared_log.py as a module of its own, for lines of 16 bytes, and with one piece of it replaced."""
-    source = SOURCE.read_text()
-    if old:
-        assert source.count(old) == 1, f"shared_log.py has changed: {old!r} stands in it {source.count(old)} times"
-        source = source.replace(old, new)
     module = ModuleType("small_shared_log")
-    exec(compile(source, str(SOURCE), "exec"), vars(module))
+    exec(compile(with_mistake(old, new) if old else SOURCE.read_text(), str(SOURCE), "exec"), vars(module))
     module.LINE_BYTES = LINE_BYTES
     return module
 
@@ -312,8 +321,7 @@ def test_every_reader_gets_what_all_others_said():
         ),
         pytest.param("self._ends[whole - 1] if whole", "self._ends[whole] if whole", id="cursor-one-entry-too-far"),
         pytest.param(
-            "min([self.words[self.ORDERED], *cursors])\n        self._give_back(first, end)",
-            "self.words[self.ORDERED]\n        self._give_back(first, end)",
+            *FREED_BEFORE_ALL_HAVE_READ,
             id="freed-before-all-have-read",
         ),
         pytest.param("*cursors]), last)", "*cursors]))", id="all-bytes-freed-instead-of-the-last-readers-own"),
@@ -373,6 +381,35 @@ def test_a_mistake_is_found(old, new):
             machine(module),
             settings=settings(STEPS, max_examples=1000, phases=[Phase.generate], report_multiple_bugs=False),
         )
+
+
+# Real processes.
+
+
+def test_real_processes_lose_tear_and_repeat_nothing():
+    done = run(STRESS, "--records", RECORDS, timeout=STRESS_SECONDS)
+    assert (done.returncode, done.log) == (0, "")
+    says = f"{RECORDS} records, read {3 * RECORDS} times: each whole, once, and all in one order; stopped "
+    assert done.output.startswith(says)
+    assert int(done.output.removeprefix(says).split()[0]) > 0, "somebody was stopped meanwhile"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param(*FREED_BEFORE_ALL_HAVE_READ, id="freed-before-all-have-read"),
+        pytest.param(
+            "self.words[self._freed] + self.log.ring_bytes - self.received - 1",
+            "self.log.ring_bytes",
+            id="written-over-before-it-is-freed",
+        ),
+    ],
+)
+def test_a_mistake_is_found_by_real_processes(tmp_path, old, new):
+    (tmp_path / SOURCE.name).write_text(with_mistake(old, new))
+    done = run(STRESS, "--records", RECORDS, timeout=STRESS_SECONDS, env={"PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.output, done.log.count("\n")) == (1, "", 1)
+    assert re.search("torn|should come|is no record|given back|already", done.log)
 
 
 # A rule broken on purpose: the reader says so. Then the rarest of all cases, step by step.
