@@ -1,0 +1,33 @@
+"""The reader's position is stored before the bytes are copied.
+
+check: test_a_reader_stopped_anywhere
+says: the position stored before the bytes are copied
+"""
+
+
+class Ring:
+    def __init__(self, memory):
+        self.words = memory[:HEAD_BYTES].cast("Q")
+        self.ring = memory[HEAD_BYTES:]
+        self.size = len(self.ring)
+
+    WRITTEN, READ = 0, LINE_WORDS  # where the positions are, in words
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        written = self.words[self.WRITTEN]
+        count = min(len(data), self.size - (written - self.words[self.READ]))
+        place = written % self.size
+        first = min(count, self.size - place)
+        self.ring[place : place + first] = data[:first]
+        self.ring[: count - first] = data[first:count]
+        self.words[self.WRITTEN] = written + count
+        return count
+
+    def read(self, limit):
+        read = self.words[self.READ]
+        count = min(limit, self.words[self.WRITTEN] - read)
+        place = read % self.size
+        first = min(count, self.size - place)
+        self.words[self.READ] = read + count
+        return bytes(self.ring[place : place + first]) + bytes(self.ring[: count - first])

@@ -1,0 +1,34 @@
+"""A byte stays unused, so that full is not empty.
+
+check: test_full_and_empty
+says: a byte left unused
+"""
+
+
+class Ring:
+    def __init__(self, memory):
+        self.words = memory[:HEAD_BYTES].cast("Q")
+        self.ring = memory[HEAD_BYTES:]
+        self.size = len(self.ring)
+
+    WRITTEN, READ = 0, LINE_WORDS  # where the positions are, in words
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        written = self.words[self.WRITTEN]
+        count = min(len(data), self.size - 1 - (written - self.words[self.READ]))
+        place = written % self.size
+        first = min(count, self.size - place)
+        self.ring[place : place + first] = data[:first]
+        self.ring[: count - first] = data[first:count]
+        self.words[self.WRITTEN] = written + count
+        return count
+
+    def read(self, limit):
+        read = self.words[self.READ]
+        count = min(limit, self.words[self.WRITTEN] - read)
+        place = read % self.size
+        first = min(count, self.size - place)
+        data = bytes(self.ring[place : place + first]) + bytes(self.ring[: count - first])
+        self.words[self.READ] = read + count
+        return data

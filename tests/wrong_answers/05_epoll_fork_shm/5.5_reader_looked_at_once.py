@@ -1,0 +1,35 @@
+"""How far the reader is was looked at once.
+
+check: test_two_processes
+says: the other side's position remembered
+"""
+
+
+class Ring:
+    def __init__(self, memory):
+        self.words = memory[:HEAD_BYTES].cast("Q")
+        self.ring = memory[HEAD_BYTES:]
+        self.size = len(self.ring)
+        self.read_by_others = self.words[self.READ]
+
+    WRITTEN, READ = 0, LINE_WORDS  # where the positions are, in words
+
+    def write(self, data):
+        data = memoryview(data).cast("B")
+        written = self.words[self.WRITTEN]
+        count = min(len(data), self.size - (written - self.read_by_others))
+        place = written % self.size
+        first = min(count, self.size - place)
+        self.ring[place : place + first] = data[:first]
+        self.ring[: count - first] = data[first:count]
+        self.words[self.WRITTEN] = written + count
+        return count
+
+    def read(self, limit):
+        read = self.words[self.READ]
+        count = min(limit, self.words[self.WRITTEN] - read)
+        place = read % self.size
+        first = min(count, self.size - place)
+        data = bytes(self.ring[place : place + first]) + bytes(self.ring[: count - first])
+        self.words[self.READ] = read + count
+        return data
