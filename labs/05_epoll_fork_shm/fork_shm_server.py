@@ -137,10 +137,13 @@ class ForkShmServer:
             self.accept()  # first, so that all who are here hear this turn's lines
         for fd, events in ready.items():
             self.handle(fd, events)
-        self.make_room()
+        if tight := self.log.crowded or self.pressed():
+            self.make_room()
         if self.log.publish():
             for child in self.children.values():
                 child.bell.ring()
+        if tight:
+            self.judge_readers()
         self.do_what_is_due()
 
     def handle(self, fd: int, events: int) -> None:
@@ -297,32 +300,29 @@ class ForkShmServer:
         return bool(self.waiting or self.unheard)
 
     def make_room(self) -> None:
-        """Give back what everybody has read. While that is not enough, judge those who are behind."""
-        if not (self.log.crowded or self.pressed()):
-            return
+        """Give back what everybody has read, to whoever waits for that."""
         self.log.free()
         for child in list(self.unheard):
             self.gather(child)
         for child in [child for child in self.waiting if self.log.room(child.slot) > self.log.ring_bytes // 2]:
             self.waiting.discard(child)
             child.bell.ring()
+
+    def judge_readers(self) -> None:
+        """While somebody waits, who is behind is asked to ring when it has moved on, and ended if it never does."""
         now = time.monotonic()
         for child in list(self.children.values()):
-            self.judge(child, now)
-
-    def judge(self, child: Child, now: float) -> None:
-        """Who keeps others waiting is asked to ring when it has moved on. Who does not for too long is ended."""
-        seen = self.log.progress(child.slot) if self.pressed() else None
-        if seen != child.seen:
-            child.slow = child.seen is not None and seen is not None
-            child.seen, child.since = seen, now
-        elif seen and now - child.since >= self.options.stall_seconds * (SLOW_READER if child.slow else 1):
-            log(f"{child.name}: evicted: others wait for it, and it takes nothing")
-            self.bury(child)
-            return
-        if seen and not child.asked:
-            child.asked = True
-            child.bell.ring(ASK)
+            seen = self.log.progress(child.slot) if self.pressed() else None
+            if seen != child.seen:
+                child.slow = child.seen is not None and seen is not None
+                child.seen, child.since = seen, now
+            elif seen and now - child.since >= self.options.stall_seconds * (SLOW_READER if child.slow else 1):
+                log(f"{child.name}: evicted: others wait for it, and it takes nothing")
+                self.bury(child)
+                continue
+            if seen and not child.asked:
+                child.asked = True
+                child.bell.ring(ASK)
 
     # The end.
 

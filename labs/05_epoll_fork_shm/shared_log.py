@@ -64,6 +64,7 @@ class SharedLog:
         self.words = self.bytes[: self._rings].cast("Q")
         self._gathered = [0] * slots  # a position for each slot
         self._ordered = 0
+        self.cursors = [NEVER] * slots  # as `free` has seen them
         self.crowded = False  # is it time to look for what all have read?
         for slot in range(slots):
             self.words[self.cursor(slot)] = NEVER
@@ -133,14 +134,14 @@ class SharedLog:
 
     def free(self) -> None:
         """Give all that everybody has read back to those who write."""
-        cursors = self.words[self.cursor(0) : self.cursor(self.slots) : LINE_WORDS].tolist()
-        first = self.words[self.FREED]
-        self.words[self.FREED] = end = min([self.words[self.ORDERED], *cursors])
+        self.cursors = self.words[self.cursor(0) : self.cursor(self.slots) : LINE_WORDS].tolist()
+        first, ordered = self.words[self.FREED], self.words[self.ORDERED]
+        self.words[self.FREED] = end = min([ordered, *self.cursors])
         self._give_back(first, end)
-        last = cursors.index(min(cursors))
+        last = self.cursors.index(min(self.cursors))
         if self.room(last) < self.ring_bytes // 2:  # the last of the readers has no use for what it said itself
-            cursors[last] = NEVER
-            self._give_back(end, min([self.words[self.ORDERED], *cursors]), last)
+            others = self.cursors[:last] + self.cursors[last + 1 :]
+            self._give_back(end, min([ordered, *others]), last)
         self.crowded = False
 
     def _give_back(self, first: int, end: int, only: int | None = None) -> None:
@@ -155,8 +156,11 @@ class SharedLog:
                 self.words[self.freed(slot)] = max(position, self.words[self.freed(slot)])
 
     def progress(self, slot: int) -> tuple[int, int] | None:
-        """How far the slot's child has read, in entries and in bytes; None when it has read all that there is."""
-        cursor = self.words[self.cursor(slot)]
+        """How far the slot's child had read when `free` looked, in entries, and in bytes now; None: all that there is.
+
+        What it has read since then is not given back yet: it is to be asked, so that its answer makes us look again.
+        """
+        cursor = self.cursors[slot]
         return (cursor, self.words[self.sent(slot)]) if cursor < self.words[self.ORDERED] else None
 
     def room(self, slot: int) -> int:
