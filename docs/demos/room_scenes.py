@@ -75,8 +75,12 @@ class Person:
 class Room:
     """A server and the people in it. options: further arguments of the server; traced: strace writes down its polls."""
 
+    lab, program = LAB, "poll_server.py"
+    tracer = ("-e", "trace=poll")
+
     def __init__(self, pitfall: str | None, *options: str, traced: bool = False):
-        self.program = [str(LAB / "poll_server.py")] if pitfall is None else [str(LAB / "pitfalls.py"), pitfall]
+        program = [self.program] if pitfall is None else ["pitfalls.py", pitfall]
+        self.command = [str(self.lab / program[0]), *program[1:]]
         self.patience = PATIENCE_SECONDS if pitfall is None else SHORT_PATIENCE_SECONDS
         self.options, self.traced = options, traced and shutil.which("strace") is not None
         self.folder = tempfile.TemporaryDirectory()
@@ -86,8 +90,8 @@ class Room:
         self.start(port=0)
 
     def start(self, port: int) -> None:
-        tracer = ["strace", "-D", "-qq", "-e", "trace=poll", "-o", str(self.calls)] if self.traced else []
-        command = [*tracer, sys.executable, *self.program, "--port", str(port), *self.options]
+        tracer = ["strace", "-D", "-qq", *self.tracer, "-o", str(self.calls)] if self.traced else []
+        command = [*tracer, sys.executable, *self.command, "--port", str(port), *self.options]
         with open(self.log, "ab") as log:
             self.server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         ready = re.fullmatch(r"listening on (\S+):(\d+)\n", self.server.stdout.readline())
@@ -148,12 +152,9 @@ class Room:
     @contextlib.contextmanager
     def one_turn(self):
         """Stop the server meanwhile, so that all that comes is there in its next turn."""
-        os.kill(self.server.pid, signal.SIGSTOP)
-        while self.stat()[0] != "T":
-            time.sleep(MOMENT_SECONDS)
-        print("(what follows reaches the server in one turn of its loop)")
-        yield
-        os.kill(self.server.pid, signal.SIGCONT)
+        with stopped(self.server.pid):
+            print("(what follows reaches the server in one turn of its loop)")
+            yield
 
     def tell_log(self) -> None:
         """Print what the server has logged, without the ports."""
@@ -186,12 +187,27 @@ class Room:
         return returned, sum(map(int, self.stat()[11:13])) / os.sysconf("SC_CLK_TCK")
 
     def stat(self) -> list[str]:
-        """The server's state, as a letter, and what follows it in proc_pid_stat(5)."""
-        return Path(f"/proc/{self.server.pid}/stat").read_text().rpartition(")")[2].split()
+        """The server's state, as a letter, and what follows it."""
+        return stat(self.server.pid)
 
     def polls_since(self, before: tuple[int, float]) -> str:
         polls, used = self.polls()
         return "uncounted" if not self.traced and used - before[1] > LITTLE_SECONDS else str(polls - before[0])
+
+
+@contextlib.contextmanager
+def stopped(pid: int):
+    """Stop a process meanwhile."""
+    os.kill(pid, signal.SIGSTOP)
+    while stat(pid)[0] != "T":
+        time.sleep(MOMENT_SECONDS)
+    yield
+    os.kill(pid, signal.SIGCONT)
+
+
+def stat(pid: int) -> list[str]:
+    """A process's state, as a letter, and what follows it in proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def resident_megabytes(pid: int) -> float:
@@ -415,22 +431,22 @@ SCENES = {
 }
 
 
-def main() -> int:
+def main(scenes: dict = SCENES, first: str = "talk", server: str = "the poll server of lab 04", lab: Path = LAB) -> int:
     """Play the scene asked for and return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Play the clients' part for the poll server of lab 04, and print what each of them sees.",
-        epilog="; ".join(f"{name}: {scene.__doc__}" for name, scene in SCENES.items()),
+        description=f"Play the clients' part for {server}, and print what each of them sees.",
+        epilog="; ".join(f"{name}: {scene.__doc__}" for name, scene in scenes.items()),
     )
-    parser.add_argument("scene", choices=SCENES, nargs="?", default="talk", help="which scene (default talk)")
-    parser.add_argument("--pitfall", metavar="NAME", help="with this wrong server; labs/04_poll_server/pitfalls.py")
+    parser.add_argument("scene", choices=scenes, nargs="?", default=first, help="which scene (default %(default)s)")
+    parser.add_argument("--pitfall", metavar="NAME", help=f"with this wrong server; labs/{lab.name}/pitfalls.py")
     options = parser.parse_args()
     try:
-        SCENES[options.scene](options.pitfall)
+        scenes[options.scene](options.pitfall)
         sys.stdout.flush()
     except BrokenPipeError:  # a reader such as head has gone: end quietly, as cat does, and the server has ended by now
         os._exit(1)
     except SceneError as error:
-        sys.exit(f"room_scenes.py: {error}")
+        sys.exit(f"{parser.prog}: {error}")
     return 0
 
 
