@@ -4,13 +4,25 @@ Edit this file and no other. Each docstring is the whole contract. Write the pie
 into a chat server of your own, a process for each client. You may add functions and classes. Standard library only.
 """
 
+import argparse
+import os
+import resource
+import signal
+import socket
+import sys
+
+MAX_LINE_BYTES = 65536  # the longest line of the chat, its newline included
+OTHER_DESCRIPTORS = 32  # standard streams, the listener, newcomers on their way to a child, and some to spare
+MOST_CLIENTS = 2000  # more would need more than a gigabyte of shared memory
+
 
 class EpollPoller:
     """5.1 select.poll's interface over an epoll: a loop written for poll goes on working, and scales.
 
-    An epoll of its own, made once, keeps what is watched between two calls of poll. The constants are poll's: EPOLLIN
-    and POLLIN are the same number, and so are OUT, PRI, ERR, HUP and RDHUP. Level-triggered, as poll is.
-    `fd` is an int, or an object with fileno(). Source: epoll(7), "Questions and answers"; epoll_ctl(2); TLPI 63.4.
+    An epoll of its own, made once, keeps what is watched from one poll to the next; the kernel is told of what changes,
+    and of nothing twice. The constants are poll's: EPOLLIN and POLLIN are the same number, and so are OUT, PRI, ERR,
+    HUP and RDHUP. Level-triggered, as poll is. `fd` is an int, or an object with fileno().
+    Source: epoll(7), "Questions and answers"; epoll_ctl(2); TLPI 63.4.
     """
 
     def __init__(self):
@@ -21,15 +33,17 @@ class EpollPoller:
 
         The number may mean another file than when it was registered: that one was closed without a word to us, and the
         number given out again. What it means now is what is watched.
-        A regular file is always ready to be read and written, which poll says and epoll refuses to say (EPERM): it can
-        be registered like anything else. Raises OSError as epoll_ctl does for any other reason, such as EBADF.
+        A regular file and /dev/null are always ready to be read and written. poll says so, and epoll refuses them
+        (EPERM): they can be registered like anything else. Raises OSError as epoll_ctl does for any other reason, such
+        as EBADF.
         """
         raise NotImplementedError("exercise 5.1 is not started")
 
     def unregister(self, fd):
         """Watch `fd` no more. Raises KeyError when it is not registered, as poll does.
 
-        A descriptor that has been closed meanwhile can be unregistered all the same.
+        A descriptor that has been closed meanwhile can be unregistered all the same, also when its number means another
+        file by now. Once it is unregistered nothing is said of it, even if somebody, such as a child, has a copy.
         """
         raise NotImplementedError("exercise 5.1 is not started")
 
@@ -37,8 +51,8 @@ class EpollPoller:
         """Return what is ready: a list of (fd, events), fd an int, in any order.
 
         Argument: timeout, in milliseconds as poll takes it, an int or a float; None or a negative one: wait for ever.
-        Sleeps in epoll_wait until something is ready, or the time is over: then the list is empty. A regular file is
-        ready at once, for what it was asked of POLLIN and POLLOUT, beside whatever else is ready then.
+        Sleeps in epoll_wait until something is ready, or the time is over: then the list is empty. What epoll refuses
+        is ready at once, for what it was asked of POLLIN and POLLOUT, beside whatever else is ready then.
         """
         raise NotImplementedError("exercise 5.1 is not started")
 
@@ -53,8 +67,8 @@ def collect(socks):
     Argument: socks, a list of connected stream sockets, blocking or not; some may have something to read already.
     Returns a list of bytes, in the order of socks: all that came on each until its end of file.
     One epoll is told of each socket once (EPOLLIN | EPOLLET). It tells when something has come, and not again because
-    something is left. So whoever is told reads until nothing is left, by recv of at most 4096 bytes, and never waits
-    in it: others may have something to say. The sockets are left open, non-blocking or not; the epoll is closed.
+    something is left. So whoever is told reads until nothing is left, by recv of at most 4096 bytes, and waits in epoll
+    only: others may have something to say. The sockets are left open, non-blocking or not; the epoll is closed.
     Source: epoll(7), "Level-triggered and edge-triggered"; TLPI 63.4.6.
     """
     raise NotImplementedError("exercise 5.2 is not started")
@@ -309,6 +323,82 @@ class Doorbell:
 def serve(listener, max_clients):
     """5.10 Be a chat server with a process for each client, made of the pieces above.
 
-    (The contract of this exercise comes here, in place of these lines.)
+    Arguments: listener, a listening TCP socket, blocking or not; max_clients, how many may be in the room.
+    It never returns; an exception, such as SystemExit from a signal handler, ends it. The children end by themselves,
+    when their doorbells do.
+
+    The parent watches its listener and a doorbell to each child. Whoever connects gets a child, by fork, which watches
+    its client and its doorbell. What is said goes from process to process through shared memory, which was made before
+    the first fork; on the socketpairs there are rings and nothing else. How the memory is laid out is yours to decide.
+    The simplest that works: two Rings for each slot, from the child to the parent and back. The parent reads lines out
+    of the one kind and writes them into the other, and reads on only when everybody's ring has taken what was said
+    before; what has not found room waits in the parent. Whoever has read from a ring, or written to one, rings.
+
+    - A line goes, whole and once, to everyone who was in the room when it was read, but its sender; each sender's order
+      is kept. A newcomer hears what is said from then on, and nothing of whoever had the slot before.
+    - FIN: what the client has said is delivered, an unfinished line completed with b"\\n"; then it is closed.
+    - A reset, or a child that is killed: the client's whole lines are delivered, an unfinished one is dropped. (A send
+      that fails takes the reset's error with it: recv then gives b"", as after a FIN.) The child is waited for, so that
+      no zombie stays, and its slot is free again. The others notice nothing.
+    - A child that is stopped loses nothing for its client. The room waits for it when a ring is full, and not before.
+    - A child has its client, its end of its doorbell, an epoll of its own, descriptors 0, 1 and 2, and nothing else.
+    - A newcomer beyond max_clients is closed; so is a client whose line has 65,536 bytes and no end yet.
+    - When nothing happens nobody runs: each process sleeps in epoll.
+    Not asked for, as the reference has it: notices, clients that go on listening after their FIN, the end of one who
+    never reads (the room waits for it), a fork that fails. Source: the handout, and all of the above.
     """
     raise NotImplementedError("exercise 5.10 is not started")
+
+
+# Given: your server as a program. `python labs/05_epoll_fork_shm/exercises.py --port 0` runs it, also in `make chat`.
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def parse_arguments():
+    """The command line, as far as this server has the options of the course's others."""
+    parser = Parser(description="A chat server of my own, with a process for each client.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
+    parser.add_argument("--port", type=int, default=9999, help="TCP port; 0: the kernel chooses (default %(default)s)")
+    parser.add_argument("--max-clients", type=int, default=400, help="clients at a time (default %(default)s)")
+    options = parser.parse_args()
+    if not 0 <= options.port <= 65535:
+        parser.error(f"--port is {options.port}, but a port is between 0 and 65535")
+    if not 0 < options.max_clients <= MOST_CLIENTS:
+        parser.error(f"--max-clients is {options.max_clients}, but must be between 1 and {MOST_CLIENTS}")
+    return options
+
+
+def main():
+    """Listen, say so, and serve until SIGINT or SIGTERM comes."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit())
+    options = parse_arguments()
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard < options.max_clients + OTHER_DESCRIPTORS:
+        sys.exit(f"exercises.py: {options.max_clients} clients need more than the {hard} descriptors there may be")
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, True)  # a restart may find old connections in TIME_WAIT
+    try:
+        listener.bind((options.host, options.port))
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        sys.exit(f"exercises.py: cannot listen on {options.host}:{options.port}: {error.strerror}")
+    try:
+        os.write(1, "listening on {}:{}\n".format(*listener.getsockname()).encode())
+    except OSError as error:
+        sys.exit(f"exercises.py: cannot write to standard output: {error.strerror}")
+    try:
+        serve(listener, options.max_clients)
+    except NotImplementedError as error:
+        sys.exit(f"exercises.py: {error}")
+
+
+if __name__ == "__main__":
+    main()
