@@ -4,7 +4,7 @@ import pytest
 
 pytestmark = pytest.mark.exercise("5.5")
 READ = "A ring"
-STREAM_BYTES = 300_000
+STREAM_BYTES = 100_000  # some dozens of times the ring: on a busy machine each time may take a while
 PATIENCE_SECONDS = 5.0
 SECONDS = 7.0
 OPERATIONS = 120
@@ -250,7 +250,7 @@ def test_all_is_in_the_memory(student):
 def test_two_processes(student):
     """One process writes while another one reads, and everything arrives."""
     student.define(HELPERS)
-    size = student.random.randrange(300, 1000)
+    size = student.random.randrange(2000, 4000)
     data = student.random.randbytes(STREAM_BYTES)
     status, got, same = student.call(
         "two_processes",

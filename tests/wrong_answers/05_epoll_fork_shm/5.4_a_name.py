@@ -4,12 +4,12 @@ check: test_processes_count_together
 says: shared memory with a name
 """
 
-from multiprocessing import shared_memory
+import multiprocessing.shared_memory as named
 
 
 class Tally:
     def __init__(self, writers):
-        self.memory = shared_memory.SharedMemory(create=True, size=writers * LINE_WORDS * 8)
+        self.memory = named.SharedMemory(create=True, size=writers * LINE_WORDS * 8)
         self.words = self.memory.buf.cast("Q")
 
     def add(self, writer, amount=1):
