@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import tables
 from benchmarks.results import MEMORY, P99, RATE, Results
-from benchmarks.servers import REFERENCE, ROOT, BenchError
+from benchmarks.servers import FORKS, REFERENCE, ROOT, BenchError
 
 RESULTS = ROOT / "benchmarks" / "results" / "results.json"
 PAGES = (ROOT / "README.md", ROOT / "docs" / "benchmarks.md")
@@ -75,6 +75,13 @@ def spread(results: Results) -> str:
     return f"The round farthest from its median differs {' and '.join(words)}."
 
 
+def children(results: Results) -> str:
+    """Lab 05's table, once a run with it is kept."""
+    if FORKS not in results.servers:
+        return f"{FORKS} is not in the run that is kept."
+    return tables.markdown(tables.children(results))
+
+
 BLOCKS: dict[str, Callable[[Results], str]] = {
     "machine": machine,
     "summary": summary,
@@ -82,6 +89,7 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "spread": spread,
     "figures": lambda results: tables.markdown(tables.figures(results)),
     "ratios": lambda results: tables.markdown(tables.ratios(results)),
+    "children": children,
     "targets": lambda results: tables.markdown(tables.targets(results)),
 }
 

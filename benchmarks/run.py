@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
-    parser = Parser(prog="chatlab bench", description="Measure lab 04's server beside its peers: docs/benchmarks.md.")
+    parser = Parser(prog="chatlab bench", description="Measure the servers beside their peers: docs/benchmarks.md.")
     parser.add_argument("--quick", action="store_true", help="one short round, for a look")
     parser.add_argument("--server", action="append", default=[], metavar='"COMMAND {port}"',
                         help="measure this server too; can be given several times. Without {port} it is a program of"
@@ -130,7 +130,8 @@ def chosen_plan(options: argparse.Namespace) -> Plan:
     if options.rounds is not None:
         plan = replace(plan, rounds=options.rounds)
     if options.clients is not None:
-        plan = replace(plan, throughput=options.clients, latency=options.clients, memory=options.clients)
+        kinds = ("throughput", "latency", "memory", "first_line", "private")
+        plan = replace(plan, **dict.fromkeys(kinds, options.clients), more_throughput=())
     return plan
 
 
@@ -140,6 +141,7 @@ def tell(results: Results) -> None:
     from rich.table import Table
 
     told = [("medians", tables.figures(results)), (f"{REFERENCE}, by ratio", tables.ratios(results))]
+    told += [("newcomers, and a process for each client", tables.children(results))]
     for title, (head, rows) in [*told, ("targets", tables.targets(results))]:
         if not rows:
             continue

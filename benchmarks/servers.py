@@ -1,4 +1,4 @@
-"""Which servers are measured: lab 04's, its peers, and those that a person adds."""
+"""Which servers are measured: those of labs 04 and 05, their peers, and those that a person adds."""
 
 import importlib.metadata
 import importlib.util
@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
 BUILD = ROOT / "benchmarks" / "build"
 REFERENCE = "lab 04"
+FORKS = "lab 05"
+FORKS_MOST_CLIENTS = 1024  # its --max-clients
 START_SECONDS = 5.0
 LOOK_SECONDS = 0.02
 PORT = "{port}"
@@ -32,11 +34,18 @@ class BenchError(Exception):
 
 @dataclass(frozen=True)
 class Server:
-    """A relay to measure. `program` and `arguments` are for `launch`; one of them may hold {port}."""
+    """A relay to measure. `program` and `arguments` are for `launch`; one of them may hold {port}.
+
+    most: so many clients it takes, where there is a limit. with_more_sizes: whether its deliveries are counted with
+    further numbers of clients. with_children: whether it has a process for each client.
+    """
 
     name: str
     program: str
     arguments: tuple[str, ...] = ()
+    most: int | None = None
+    with_more_sizes: bool = False
+    with_children: bool = False
 
     @contextmanager
     def running(self) -> Iterator[tuple[Program, tuple[str, int]]]:
@@ -54,12 +63,16 @@ class Server:
 
 def of_the_course() -> tuple[list[Server], dict[str, str]]:
     """The servers to measure, the reference first; and those left out here, name to the reason."""
-    servers = [Server(REFERENCE, "labs/04_poll_server/poll_server.py")]
+    forks = "labs/05_epoll_fork_shm/fork_shm_server.py"
+    servers = [
+        Server(REFERENCE, "labs/04_poll_server/poll_server.py", with_more_sizes=True),
+        Server(FORKS, forks, most=FORKS_MOST_CLIENTS, with_more_sizes=True, with_children=True),
+    ]
     left_out = {}
     for name in ("epoll_batched", "epoll_per_read"):
         label = "C batched" if name == "epoll_batched" else "C per read"
         try:
-            servers.append(Server(label, str(compiled(name))))
+            servers.append(Server(label, str(compiled(name)), with_more_sizes=name == "epoll_per_read"))
         except BenchError as error:
             left_out[label] = str(error)
     servers.append(Server("asyncio", str(PEERS / "asyncio_protocol.py")))
@@ -84,7 +97,7 @@ def of_a_command(command: str) -> Server:
     if found is None:
         raise BenchError(f"--server {command!r}: there is no program {words[0]}")
     script = next((word for word in words if word.endswith(".py")), words[0])
-    return Server(name_of(place_of(script) or Path(script)), str(found), tuple(words[1:]))
+    return Server(name_of(place_of(script) or Path(script)), str(found), tuple(words[1:]), with_more_sizes=True)
 
 
 def try_out(server: Server) -> None:

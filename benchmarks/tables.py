@@ -1,7 +1,7 @@
-"""The tables, as lists of rows of text: figures by server, and lab 04's ratios beside their targets."""
+"""The tables, as lists of rows of text: figures by server, lab 04's ratios, the labs' targets."""
 
-from benchmarks.results import MEMORY, P99, RATE, TARGETS, Results, Target
-from benchmarks.servers import REFERENCE
+from benchmarks.results import FIRST_LINE, MEMORY, P99, PRIVATE, RATE, TARGETS, Results, Target
+from benchmarks.servers import FORKS, REFERENCE
 
 NOTHING = "–"
 
@@ -31,18 +31,15 @@ def per_client(value: float | None) -> str:
     return NOTHING if value is None else f"{value / 1e3:.2f} kB"
 
 
-SHOWN = {RATE: rate, P99: seconds, MEMORY: size}
-HEADS = {RATE: "{} clients", P99: "p99, {}", MEMORY: "memory, {}"}
+SHOWN = {RATE: rate, P99: seconds, MEMORY: size, FIRST_LINE: seconds, PRIVATE: size}
+HEADS = {RATE: "{} clients", P99: "p99, {}", MEMORY: "memory, {}", FIRST_LINE: "first line, {}", PRIVATE: "a child, {}"}
 
 
 def figures(results: Results) -> tuple[list[str], list[list[str]]]:
     """A row for each server: the medians of every kind and number of clients, and the memory of a client."""
-    columns = [(kind, clients) for kind in SHOWN for clients in results.sizes(kind)]
+    columns = _columns(results, RATE, P99, MEMORY)
     head = ["server", *(HEADS[kind].format(clients) for kind, clients in columns)]
-    rows = [
-        [server, *(SHOWN[kind](results.median(kind, server, clients)) for kind, clients in columns)]
-        for server in results.servers
-    ]
+    rows = [_row(results, server, columns) for server in results.servers]
     if len(results.sizes(MEMORY)) > 1:
         head.append("per client")
         for row in rows:
@@ -50,9 +47,28 @@ def figures(results: Results) -> tuple[list[str], list[list[str]]]:
     return head, rows
 
 
+def _columns(results: Results, *kinds: str) -> list[tuple[str, int]]:
+    """What every server was measured with: not the sizes that are for some of them only."""
+    more = set(results.plan.more_throughput) - set(results.plan.throughput)
+    return [(kind, size) for kind in kinds for size in results.sizes(kind) if kind != RATE or size not in more]
+
+
+def _row(results: Results, server: str, columns: list[tuple[str, int]]) -> list[str]:
+    return [server, *(SHOWN[kind](results.median(kind, server, clients)) for kind, clients in columns)]
+
+
+def children(results: Results) -> tuple[list[str], list[list[str]]]:
+    """What a process for each client gives and takes, where it has targets."""
+    sizes = [target.clients for target in TARGETS if target.server == FORKS and target.kind == RATE]
+    columns = [(RATE, clients) for clients in results.sizes(RATE) if clients in sizes]
+    columns += [(kind, clients) for kind in (FIRST_LINE, PRIVATE) for clients in results.sizes(kind)]
+    rows = [_row(results, server, columns) for server in results.servers]
+    return ["server", *(HEADS[kind].format(clients) for kind, clients in columns)], rows
+
+
 def ratios(results: Results) -> tuple[list[str], list[list[str]]]:
     """A row for each server beside lab 04's: how often lab 04's figure contains it, for every number of clients."""
-    columns = [(kind, clients) for kind in (RATE, P99) for clients in results.sizes(kind)]
+    columns = _columns(results, RATE, P99)
     head = [f"{REFERENCE} divided by", *(HEADS[kind].format(clients) for kind, clients in columns)]
     rows = []
     for server in results.servers:
@@ -64,13 +80,13 @@ def ratios(results: Results) -> tuple[list[str], list[list[str]]]:
 
 def targets(results: Results) -> tuple[list[str], list[list[str]]]:
     """A row for each target that this run can be held against."""
-    head = ["what", "clients", f"{REFERENCE} beside", "target", "measured", "met"]
+    head = ["what", "clients", "server", "beside", "target", "measured", "met"]
     rows = []
     for target in TARGETS:
         value = results.target_value(target)
         if value is not None:
-            row = [target.kind, str(target.clients), target.peer or "nobody", target.words, _shown(target, value)]
-            rows.append([*row, "yes" if target.is_met(value) else "no"])
+            row = [target.kind, str(target.clients), target.server, target.peer or "nobody", target.words]
+            rows.append([*row, _shown(target, value), "yes" if target.is_met(value) else "no"])
     return head, rows
 
 

@@ -8,14 +8,15 @@ import socket
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import pytest
 
 from benchmarks import page, run, servers, tables
 from benchmarks.figures import FIGURES, against_clients
-from benchmarks.measure import QUICK, Fault, Plan, Sample, measure, steps
-from benchmarks.results import MEMORY, P99, RATE, TARGETS, Results, Target
-from benchmarks.servers import PEERS, REFERENCE, ROOT, BenchError, Server
+from benchmarks.measure import QUICK, Fault, Plan, Sample, measure, steps, visits
+from benchmarks.results import FIRST_LINE, MEMORY, P99, PRIVATE, RATE, TARGETS, Results, Target
+from benchmarks.servers import FORKS, PEERS, REFERENCE, ROOT, BenchError, Server
 from chatlab import load, procfs
 from chatlab.launch.program import scale
 from tests.kit.command import LIMIT_SECONDS, chatlab, started
@@ -55,7 +56,7 @@ sys.exit("not started")
 
 
 def peers() -> list[Server]:
-    """Every relay that lab 04 is measured beside, in every way that it can be run."""
+    """Every relay that lab 04 is measured beside, lab 05's among them, in every way that it can be run."""
     found, _ = servers.of_the_course()
     found = [server for server in found if server.name != REFERENCE]
     for server in list(found):
@@ -152,6 +153,7 @@ def test_a_small_run_tells_keeps_and_draws(tmp_path):
         "10 clients",
         "p99, 10",
         "memory, 10",
+        "first line, 10",
         "The load generator used",
     ):
         assert words in done.stdout
@@ -159,7 +161,7 @@ def test_a_small_run_tells_keeps_and_draws(tmp_path):
     results = Results.read(tmp_path / "here" / "results.json")
     assert results.servers == [REFERENCE, "asyncio"]
     assert [(sample.kind, sample.server) for sample in results.samples] == [
-        (kind, server) for server in results.servers for kind in (MEMORY, RATE, P99)
+        (kind, server) for server in results.servers for kind in (MEMORY, RATE, P99, FIRST_LINE)
     ]
     assert all(sample.value > 0 for sample in results.samples)
     assert all(0 < results.generator(server, 10) <= 1.1 for server in results.servers)
@@ -320,13 +322,22 @@ def test_without_uvloop_it_is_left_out(monkeypatch):
 
 
 def test_rounds_are_interleaved(monkeypatch):
-    visits, said = [], []
-    monkeypatch.setattr("benchmarks.measure.visit", lambda plan, number, server, clients, pinned: visits.append(
+    visited, said = [], []
+    monkeypatch.setattr("benchmarks.measure.visit", lambda plan, number, server, clients, pinned: visited.append(
         (number, clients, server.name)) or [])  # fmt: skip
-    plan = Plan(rounds=2, throughput=(10, 100), latency=(100,), memory=())
-    list(measure(plan, [Server("a", ""), Server("b", "")], False, said.append))
-    assert visits == [(n, clients, name) for n in (1, 2) for clients in (10, 100) for name in "ab"]
-    assert said[:2] == ["round 1 of 2, 10 clients: a", "round 1 of 2, 10 clients: b"] and len(said) == steps(plan, "ab")
+    plan = Plan(2, throughput=(10, 100), more_throughput=(400,), latency=(100,), memory=(), first_line=(), private=())
+    pair = [Server("a", "", with_more_sizes=True), Server("b", "", most=99)]
+    list(measure(plan, pair, False, said.append))
+    assert visited == [(n, *visit) for n in (1, 2) for visit in ((10, "a"), (10, "b"), (100, "a"), (400, "a"))]
+    assert said[:2] == ["round 1 of 2, 10 clients: a", "round 1 of 2, 10 clients: b"] and len(said) == steps(plan, pair)
+
+
+def test_what_is_measured_of_whom():
+    plan, (reference, forks, *others) = Plan(), servers.of_the_course()[0]
+    assert plan.kinds(reference, 400) == [RATE] and plan.kinds(reference, 5000) == [MEMORY, RATE]
+    assert plan.kinds(reference, 100) == [RATE, P99, FIRST_LINE]
+    assert plan.kinds(forks, 1000) == [MEMORY, RATE, P99, PRIVATE] and plan.kinds(forks, 5000) == []
+    assert {other.name for other in others if plan.kinds(other, 400)} <= {"C per read"}
 
 
 def made(rounds: dict[str, list[float]], kind: str = RATE, clients: int = 900) -> Results:
@@ -346,7 +357,7 @@ def test_figures_are_medians_and_ratios_are_of_medians():
     assert tables.figures(results) == (["server", "900 clients"], [[REFERENCE, "9.00 M"], ["asyncio", "2.00 M"]])
     assert tables.ratios(results)[1] == [["asyncio", "4.50"]]
     (row,) = tables.targets(results)[1]
-    assert row == [RATE, "900", "asyncio", "≥ 3", "4.50", "yes"]
+    assert row == [RATE, "900", REFERENCE, "asyncio", "≥ 3", "4.50", "yes"]
 
 
 def test_spread_is_that_of_the_worst_round():
@@ -365,6 +376,39 @@ def test_memory_of_a_client_is_the_slope():
     assert axes.get_ylim()[0] == 0
 
 
+def test_lab_05_has_targets_and_a_table_of_its_own():
+    results = made({REFERENCE: [9e6], FORKS: [2e6], "C per read": [1e6]}, clients=400)
+    results.samples += made({REFERENCE: [0.0004], FORKS: [0.0061]}, FIRST_LINE, 100).samples
+    results.samples += made({FORKS: [1.5e6]}, PRIVATE, 100).samples
+    head, rows = tables.children(results)
+    assert head == ["server", "400 clients", "first line, 100", "a child, 100"]
+    assert rows[1] == [FORKS, "2.00 M", "6.10 ms", "1.5 MB"] and rows[2] == ["C per read", "1.00 M", "–", "–"]
+    assert tables.targets(results)[1] == [
+        [RATE, "400", FORKS, "C per read", "≥ 1", "2.00", "yes"],
+        [FIRST_LINE, "100", FORKS, "nobody", "≤ 10 ms", "6.10 ms", "yes"],
+        [PRIVATE, "100", FORKS, "nobody", "≤ 2 MB", "1.5 MB", "yes"],
+    ]
+    assert tables.figures(results)[0] == ["server"]  # 400 clients are not for every server
+    assert page.children(results) == tables.markdown((head, rows))
+    assert page.children(made({REFERENCE: [9e6]})) == "lab 05 is not in the run that is kept."
+
+
+def test_the_memory_of_a_process_for_each_client_does_not_flatten_the_others():
+    results = made({REFERENCE: [15e6], FORKS: [1e9]}, MEMORY, 1000)
+    assert [row["server"] for row in against_clients(results, MEMORY).chatlab_rows] == [REFERENCE]
+    results.servers = [FORKS]
+    assert [row["server"] for row in against_clients(results, MEMORY).chatlab_rows] == [FORKS]
+
+
+def test_a_line_that_ends_early_has_its_name_with_the_others():
+    results = made({REFERENCE: [9e6], FORKS: [2e6]}, clients=1000)
+    results.samples += made({REFERENCE: [9e6], FORKS: [2e6]}, clients=900).samples
+    results.samples += made({REFERENCE: [9e6]}, clients=5000).samples
+    axes = against_clients(results, RATE)
+    assert {text.get_text(): text.xy[0] for text in axes.texts} == {REFERENCE: 5000, FORKS: 5000}
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["900", "", "5000"]
+
+
 def test_a_server_with_a_fault_has_no_figure():
     results = made({REFERENCE: [5e6], "asyncio": [3e6]})
     results.add(Fault("asyncio", 900, "3 lines lost"))
@@ -379,6 +423,8 @@ def test_a_server_with_a_fault_has_no_figure():
         (Target(RATE, 900, "asyncio", least=3), 3.0, 2.99),
         (Target(P99, 1000, "asyncio", most=0.25), 0.25, 0.26),
         (Target(MEMORY, 5000, None, most=40e6), 40e6, 41e6),
+        (Target(RATE, 400, "C per read", least=1, server=FORKS), 1.0, 0.99),
+        (Target(FIRST_LINE, 100, None, most=10e-3, server=FORKS), 0.010, 0.011),
     ],
 )
 def test_targets(target, good, bad):
@@ -389,6 +435,7 @@ def test_every_target_names_a_server_of_the_course():
     found, left_out = servers.of_the_course()
     names = {server.name for server in found} | set(left_out)
     assert {target.peer for target in TARGETS} - {None} <= names
+    assert {target.server for target in TARGETS} <= names
 
 
 def test_what_is_kept_is_read_again(tmp_path):
@@ -408,7 +455,7 @@ def test_results_that_are_damaged_are_one_line(tmp_path, text):
 
 
 def test_a_figure_has_a_line_for_each_server_and_names_that_do_not_cover_each_other():
-    names = ["lab 04", "C batched", "asyncio", "mine.py", "yours.py"]
+    names = ["lab 04", "lab 05", "C batched", "asyncio", "mine.py", "yours.py"]
     results = made({name: [1e6 + place] for place, name in enumerate(names)})
     axes = against_clients(results, RATE)
     assert [row["server"] for row in axes.chatlab_rows] == names
@@ -435,7 +482,7 @@ def test_figures_in_pages_are_those_that_are_kept(path):
 
 def test_the_page_about_benchmarks_has_its_figures():
     text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
-    assert {found["name"] for found in page.MARK.finditer(text)} >= {"machine", "figures", "ratios", "targets"}
+    assert {found["name"] for found in page.MARK.finditer(text)} == set(page.BLOCKS) - {"summary"}
 
 
 def test_a_page_with_another_runs_figures_is_found_out():
@@ -450,10 +497,12 @@ def test_a_page_with_another_runs_figures_is_found_out():
 
 def test_what_is_kept_is_a_whole_run():
     results = Results.read(page.RESULTS)
-    whole = Plan()
+    whole, found = Plan(), [server for server in servers.of_the_course()[0] if server.name in results.servers]
+    if FORKS not in results.servers:  # a run from before lab 05 was measured
+        whole = replace(whole, more_throughput=(), first_line=(), private=())
     assert results.plan == whole
     assert (results.faults, results.left_out) == ([], {})
-    for kind, sizes in ((RATE, whole.throughput), (P99, whole.latency), (MEMORY, whole.memory)):
-        for server in results.servers:
-            assert all(len(results.values(kind, server, clients)) == whole.rounds for clients in sizes)
+    for clients, server in visits(whole, found):
+        for kind in whole.kinds(server, clients):
+            assert len(results.values(kind, server.name, clients)) == whole.rounds
     assert {path.name for path in page.RESULTS.parent.glob("*.png")} == set(FIGURES)
