@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Show how a count in shared memory goes wrong, and how it does not: real processes, an anonymous mmap.
+"""Show what goes wrong when processes share memory, and how it does not: real processes, an anonymous mmap.
 
-    python docs/demos/shared_counter.py --part step-by-step
+    python docs/demos/shared_memory.py --part step-by-step
 
 It ends by itself. Sources: mmap(2); struct and memoryview in Python's documentation; Kerrisk, 53.1 (lost updates).
 """
@@ -20,6 +20,8 @@ COUNT = 200_000
 SECONDS = 1.0
 LIMIT_SECONDS = 20.0
 LINE_WORDS = 8  # a cache line has 64 bytes; a word has 8
+MESSAGE_BYTES = 1000
+BEGUN, DONE = 0, LINE_WORDS  # where the numbers are: what the writer has begun, and what it has done
 LOW, HIGH = 1, 2**64 - 1  # the writer stores nothing else
 
 
@@ -118,13 +120,52 @@ def read(words: memoryview, patient: bool) -> tuple[int, int]:
             return reads, never_stored
 
 
-PARTS = {"step-by-step": step_by_step, "at-once": at_once, "pack-into": pack_into}
+def torn() -> None:
+    """One process writes a message over the last one, again and again; the other one copies it."""
+    memory = mmap.mmap(-1, 8 * 2 * LINE_WORDS + MESSAGE_BYTES)
+    words, message = memoryview(memory)[: 8 * 2 * LINE_WORDS].cast("Q"), memoryview(memory)[-MESSAGE_BYTES:]
+    messages = [letter * MESSAGE_BYTES for letter in (b"a", b"b")]
+
+    def write() -> None:
+        number = 0
+        while True:
+            number += 1
+            words[BEGUN] = number
+            message[:] = messages[number % 2]
+            words[DONE] = number
+
+    print(
+        f"a writer writes {MESSAGE_BYTES} times a, then b, and so on, to one place; a reader copies them for a second"
+    )
+    with child(write):
+        for name, numbered in (("as they are", False), ("with a number before and after", True)):
+            copies, found, thrown_away = copy(words, message, messages, numbered)
+            print(f"   {name:32} {copies} copies, {found} of them mixed, {thrown_away} thrown away")
+
+
+def copy(words: memoryview, message: memoryview, messages: list[bytes], numbered: bool) -> tuple[int, int, int]:
+    """Copy for a second, or until something was seen. Copies, those that were kept and mixed, those thrown away."""
+    began, copies, mixed, thrown_away = time.monotonic(), 0, 0, 0
+    while True:
+        done = words[DONE]
+        copied = bytes(message)
+        if numbered and words[BEGUN] != done:
+            thrown_away += 1
+        else:
+            mixed += copied not in messages
+        copies += 1
+        passed = time.monotonic() - began
+        if passed > LIMIT_SECONDS or passed > SECONDS and (mixed or thrown_away):
+            return copies, mixed, thrown_away
+
+
+PARTS = {"step-by-step": step_by_step, "at-once": at_once, "pack-into": pack_into, "torn": torn}
 
 
 def main() -> int:
     """Tell the story, or one part of it, and return the exit status."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly, as cat does, when a reader such as head has gone
-    parser = argparse.ArgumentParser(description="Show how a count in shared memory goes wrong, and how it does not.")
+    parser = argparse.ArgumentParser(description="Show what goes wrong when processes share memory.")
     parser.add_argument("--part", choices=PARTS, help="one part only")
     part = parser.parse_args().part
     for each in [part] if part else PARTS:
