@@ -320,11 +320,12 @@ class _Drawing:
 
     def _by_memory(self, number: int, x: float, y: float, passed: str) -> None:
         """A dotted arrow to the memory's lane or from it, and a dot where the process's call is."""
-        place, process = (self._lanes[_MEMORY], y), (x, y)
-        head, tail = (place, process) if passed == "into" else (process, place)
-        arrow = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 1.2, "linestyle": _DOTTED}
-        drawn = self._ax.annotate("", head, tail, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 1})
-        drawn.set_gid(f"memory:{number}")
+        ends = (x, self._lanes[_MEMORY])
+        tail, head = ends if passed == "into" else ends[::-1]
+        look = {"color": style.INK, "linewidth": 1.2, "linestyle": _DOTTED}
+        self._ax.plot([tail, head], [y, y], gid=f"memory:{number}", **look)
+        tip = head - math.copysign(0.07 / self._lane_inches, head - tail)  # before the lane's line
+        self._ax.plot(tip, y, marker=">" if head > tail else "<", markersize=5, color=style.INK, zorder=5)
         self._ax.plot(x, y, marker="o", markersize=4, color=style.INK, zorder=4)
         self.seen.add("shared")
 
@@ -428,6 +429,8 @@ def _legend(ax: Axes, seen: set[str]) -> None:
         "fork": Line2D([], [], color=style.FAINT, linewidth=1, linestyle=":", label="fork"),
         "end": Line2D([], [], linestyle="", marker="s", color=style.INK, markersize=5, label="process ends"),
         "lost": Line2D([], [], linestyle="", marker="x", color=style.ALARM, markeredgewidth=2, label="never read"),
-        "shared": Line2D([], [], color=style.INK, linewidth=1.2, linestyle=_DOTTED, label="the same call's memory"),
+        "shared": Line2D(
+            [], [], color=style.INK, linewidth=1.2, linestyle=_DOTTED, label="shared memory, by the same call"
+        ),
     }
     style.legend(ax, handles + [handle for name, handle in known.items() if name in seen])

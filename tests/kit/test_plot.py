@@ -221,7 +221,7 @@ def test_sequence_shows_what_passed_through_shared_memory():
     ax = sequence_chart(trace, memory="shared memory")
     assert [row["memory"] for row in ax.chatlab_rows] == ["into", None, None, "out of"]
     assert {"memory:0", "memory:3"} <= gids(ax) and not {"memory:1", "memory:2"} & gids(ax)
-    arrows = {text.get_gid(): (text.xyann[0], text.xy[0]) for text in ax.texts if (text.get_gid() or "")[:3] == "mem"}
+    arrows = {line.get_gid(): tuple(line.get_xdata()) for line in ax.lines if (line.get_gid() or "")[:3] == "mem"}
     lane = max(text.xy[0] for text in ax.texts if text.get_text() == "shared memory")
     assert arrows == {"memory:0": (2.0, lane), "memory:3": (lane, 3.0)}, "from the lane of its tail to that of its head"
     ax.figure.canvas.draw()
