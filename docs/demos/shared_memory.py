@@ -3,7 +3,7 @@
 
     python docs/demos/shared_memory.py --part step-by-step
 
-It ends by itself. Sources: mmap(2); struct and memoryview in Python's documentation; Kerrisk, 53.1 (lost updates).
+It ends by itself. Sources: mmap(2); struct and memoryview in Python's documentation; Kerrisk, 30.1 (lost updates).
 """
 
 import argparse
@@ -125,6 +125,7 @@ def torn() -> None:
     memory = mmap.mmap(-1, 8 * 2 * LINE_WORDS + MESSAGE_BYTES)
     words, message = memoryview(memory)[: 8 * 2 * LINE_WORDS].cast("Q"), memoryview(memory)[-MESSAGE_BYTES:]
     messages = [letter * MESSAGE_BYTES for letter in (b"a", b"b")]
+    message[:] = messages[0]
 
     def write() -> None:
         number = 0
