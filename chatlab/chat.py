@@ -45,6 +45,8 @@ def host(root: Path, program: Path, port: int, joining: str, say: Callable[[str]
         client = subprocess.Popen(command(root, name, number))
         try:
             left = _wait_until_left(client, server.port)
+            if left:
+                _wait_until_said(server.pid)
         except KeyboardInterrupt:
             left = True
             _interrupt(client, say)
@@ -131,6 +133,18 @@ def _wait_until_left(client: subprocess.Popen, port: int) -> bool:
         return False
     finally:
         os.close(pidfd)
+
+
+def _wait_until_said(pid: int) -> None:
+    """Wait, though not for ever, until a server has handed on what it has read.
+
+    That is when it has slept once; with a process for each client the child that read it, then the parent, then all.
+    """
+    deadline = time.monotonic() + READ_SECONDS * scale()
+    children = procfs.children(pid)
+    for each in (*children, pid, *children):
+        while (stat := procfs.stat(each)) and stat.state not in "SZX" and time.monotonic() < deadline:
+            time.sleep(SETTLE_LOOK_SECONDS)
 
 
 def _half_closed(pid: int, port: int) -> tuple[bool, bool]:

@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,13 @@ from pathlib import Path
 import pytest
 
 from chatlab import procfs
+from chatlab.chat import LOOK_MILLISECONDS
 from chatlab.launch.program import scale
 from tests.kit.command import chatlab, environment
 from tests.kit.waiting import LIMIT_SECONDS, alive, until
 
 ROOT = Path(__file__).resolve().parents[2]
+FORKS = "labs/05_epoll_fork_shm/fork_shm_server.py"
 END_OF_INPUT, INTERRUPT = "\x04", "\x03"
 
 LISTENS = """
@@ -137,6 +140,35 @@ def test_what_was_typed_right_before_the_end_of_input_is_said():
             terminal.type("last words\n" + END_OF_INPUT)
             assert receive(guest, 100) == b"last words\n"
         assert terminal.end() == 0
+
+
+def test_a_parent_that_is_slower_than_its_child_says_it_too():
+    with Terminal("chat", "--port", "0", "--server", FORKS) as terminal:
+        with joined(port := port_of(terminal)) as guest:
+            wait_for_members(port, 2)
+            guest.sendall(b"I am in\n")
+            terminal.see("I am in\n")
+            [parent] = [stat.pid for stat in procfs.descendants(terminal.process.pid) if is_parent(stat)]
+            os.kill(parent, signal.SIGSTOP)
+            terminal.type("last words\n" + END_OF_INPUT)
+            until(lambda: half_closed(port), "the end of input, which the child has read")
+            assert select.select([guest], [], [], 3 * LOOK_MILLISECONDS / 1000)[0] == []
+            os.kill(parent, signal.SIGCONT)
+            assert receive(guest, 100) == b"last words\n"
+        assert terminal.end() == 0
+
+
+def is_parent(stat: procfs.Stat) -> bool:
+    """Whether it is the server itself, below the supervisor: its children have the same command line."""
+    line, above = procfs.command_line(stat.pid), procfs.command_line(stat.parent)
+    return f"{FORKS} --port" in line and line != above
+
+
+def half_closed(port: int) -> bool:
+    """Whether a client of the room has sent FIN, and the server has read all that came before."""
+    return any(
+        end.local[1] == port and end.state == "CLOSE_WAIT" and not end.unread for end in procfs.tcp_sockets(port)
+    )
 
 
 @each_key
