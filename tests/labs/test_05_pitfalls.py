@@ -469,3 +469,20 @@ def test_a_pitfall_is_right_where_it_is_not_wrong(serve, join, name):
         assert b.read_line() == c.read_line() == b"hello\n"
         b.send_line(b"hi")
         assert a.read_line() == c.read_line() == b"hi\n"
+
+
+# The demonstrations: what they print is held against the handout, which shows it.
+
+
+def test_a_scene_with_a_pitfall_that_there_is_not_is_one_line():
+    done = run("docs/demos/fork_scenes.py", "who-has-what", "--pitfall", "nonsense")
+    assert (done.returncode, done.output, done.log.count("\n")) == (1, "", 1)
+    assert done.log.startswith("fork_scenes.py: pitfalls.py: no pitfall 'nonsense'; there are: ")
+
+
+@pytest.mark.parametrize("arguments", [("fork_scenes.py", "opera"), ("shared_memory.py", "--part", "opera")])
+def test_a_demonstration_refuses_bad_input(arguments):
+    program, *options = arguments
+    done = run(f"docs/demos/{program}", *options)
+    assert (done.returncode, done.output) == (2, "")
+    assert "invalid choice: 'opera'" in done.log.splitlines()[-1]
