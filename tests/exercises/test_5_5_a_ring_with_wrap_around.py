@@ -45,9 +45,9 @@ def perform(size, position, operations, rings=1):
         seen.append((getattr(objects[place % len(objects)], name)(argument), memory.found()))
     return seen
 
-def stream(ring, size, data, seconds):
-    # One process writes data into the ring, another one reads it: (how far it came, whether a position went back).
-    until = time.monotonic() + seconds
+def two_processes(size, data, seconds):
+    # A child writes data into a ring, the parent reads it: (its status, how much came, how much of it is right).
+    ring, until = Ring(Memory(size).bytes), time.monotonic() + seconds
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -71,34 +71,38 @@ def stream(ring, size, data, seconds):
     same = next((place for place, (a, b) in enumerate(zip(got, data)) if a != b), min(len(got), len(data)))
     return status, len(got), same
 
-def two_processes(size, data, seconds):
-    return stream(Ring(Memory(size).bytes), size, data, seconds)
-
 def step_by_step(look, function, argument):
-    # function(argument), and look() before every step that Python takes in it.
+    # function(argument), and look() before every step that Python takes in it. What is written in C is one step, so
+    # the names of such functions are kept: (what it returned, these names).
+    called = set()
     def tracer(frame, event, _):
         frame.f_trace_opcodes = True
         look()
         return tracer
+    def profiler(frame, event, argument):
+        if event == "c_call":
+            called.add(argument.__name__)
     sys.settrace(tracer)
+    sys.setprofile(profiler)
     try:
-        return function(argument)
+        return function(argument), called
     finally:
         sys.settrace(None)
+        sys.setprofile(None)
 
 def write_step_by_step(size, position, before, data):
-    # (what write returned, the different things that a reader could have found meanwhile, in order)
+    # (what write returned, what it called, the different things that a reader could have found meanwhile, in order)
     memory, seen = Memory(size, position, before), []
     def look():
         if memory.found() not in seen:
             seen.append(memory.found())
     ring = Ring(memory.bytes)
-    count = step_by_step(look, ring.write, data)
+    count, called = step_by_step(look, ring.write, data)
     look()
-    return count, seen
+    return count, called, seen
 
 def read_step_by_step(size, position, before, limit):
-    # What read returned, while a writer uses whatever room it has, as soon as it has it.
+    # (what read returned, what it called), while a writer uses whatever room it has, as soon as it has it.
     memory = Memory(size, position, before)
     def look():
         if position < memory.words[8] <= memory.words[0]:
@@ -287,6 +291,17 @@ def crossing(student):
     return size, position, student.random.randbytes(held)
 
 
+def stores_at_once(student, called):
+    """A position must not be stored by what clears it first: no step of Python is between the two."""
+    student.should(
+        "pack_into" not in called,
+        should="store a position at once, as memoryview.cast does",
+        but="it called struct.pack_into",
+        mistake="a position that is 0 for a moment: struct.pack_into clears the bytes, and then fills them",
+        read="One writer for each field",
+    )
+
+
 def test_a_writer_stopped_anywhere(student):
     """A writer that is stopped anywhere leaves nothing unwritten in what can be read."""
     student.define(HELPERS)
@@ -294,7 +309,7 @@ def test_a_writer_stopped_anywhere(student):
         size, position, before = crossing(student)
         start = position - len(before) if turn else position  # the second time the ring's end comes in what is added
         data = student.random.randbytes(size - len(before) - student.random.randrange(3))
-        count, seen = student.call(
+        count, called, seen = student.call(
             "write_step_by_step",
             size,
             start,
@@ -303,6 +318,7 @@ def test_a_writer_stopped_anywhere(student):
             step=f"write({len(data)} bytes) into a ring of {size}, stopped before every step that Python takes",
             read=READ,
         ).value
+        stores_at_once(student, called)
         student.should(count == len(data), f"return {len(data)}", f"it returned {count!r}", read=READ)
         whole = before + data
         for written, read, found in seen:
@@ -329,7 +345,7 @@ def test_a_reader_stopped_anywhere(student):
     for _ in range(2):
         size, position, before = crossing(student)
         limit = len(before) - student.random.randrange(3)
-        got = student.call(
+        got, called = student.call(
             "read_step_by_step",
             size,
             position,
@@ -338,6 +354,7 @@ def test_a_reader_stopped_anywhere(student):
             step=f"read({limit}), stopped before every step that Python takes; a writer fills what room there is",
             read=READ,
         ).value
+        stores_at_once(student, called)
         student.should(
             got == before[:limit],
             should=f"return the {limit} bytes that were written first",
