@@ -16,10 +16,11 @@ import socket
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import room_scenes
-from room_scenes import MOMENT_SECONDS, PATIENCE_SECONDS, Person, stopped
+from room_scenes import MOMENT_SECONDS, PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS, Person, SceneError, stopped
 
 LAB = Path(__file__).resolve().parents[2] / "labs" / "05_epoll_fork_shm"
 RING_BYTES = 131072
@@ -63,8 +64,7 @@ class Room(room_scenes.Room):
 
     def settle(self) -> None:
         """Wait until all processes of the server sleep."""
-        while any(stat_of(pid) != "S" for pid in [self.server.pid, *children(self.server.pid)]):
-            time.sleep(MOMENT_SECONDS)
+        settle([self.server.pid, *children(self.server.pid)])
 
     def traces(self) -> list[Path]:
         """What strace has written so far: a file for each process, none without strace."""
@@ -97,6 +97,18 @@ def stat_of(pid: int) -> str:
         return room_scenes.stat(pid)[0]
     except OSError:
         return "X"
+
+
+def settle(pids: list[int]) -> None:
+    wait_until(lambda: all(stat_of(pid) == "S" for pid in pids), "all processes to sleep")
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SceneError(f"waited {PATIENCE_SECONDS:g} s for {what}")
+        time.sleep(MOMENT_SECONDS)
 
 
 def alive(pid: int) -> bool:
@@ -215,7 +227,8 @@ def late_reader(pitfall: str | None) -> None:
         ann, bob, cid = room.three()
         with stopped(room.children["Cid"]):
             print(f"a ring has {RING_BYTES} bytes; Cid's child is stopped; Ann says 384 lines of 1024 bytes")
-            heard, _ = say_and_hear(ann, bob, 384, 1024, room_scenes.SHORT_PATIENCE_SECONDS)
+            patience = PATIENCE_SECONDS if pitfall else SHORT_PATIENCE_SECONDS  # with a pitfall nobody has to wait
+            heard, _ = say_and_hear(ann, bob, 384, 1024, patience)
             print("Bob hears them all" if heard == 384 else "Bob hears a part, then Ann has to wait")
         print("Cid's child goes on")
         right = 0
@@ -252,8 +265,7 @@ def killed_child(pitfall: str | None) -> None:
         tell_end(cid, room.patience)
         ann.say(b"where is Cid?\n")
         bob.hears()
-        while children(room.server.pid) == list(room.children.values()):
-            time.sleep(MOMENT_SECONDS)
+        wait_until(lambda: room.children["Cid"] not in children(room.server.pid), "Cid's child to have gone")
         print(f"the parent has {len(children(room.server.pid))} children")
 
 
@@ -296,12 +308,11 @@ def slot_reuse(pitfall: str | None) -> None:
         room.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, room_scenes.RESET_AT_CLOSE)
         room.sockets[0].close()
         print("Ann's connection is reset")
-        while len(children(room.server.pid)) == 3:
-            time.sleep(MOMENT_SECONDS)
+        wait_until(lambda: room.children["Ann"] not in children(room.server.pid), "Ann's child to have gone")
         room.settle()
         dan = room.person("Dan")
         room.enter(bob, dan)
-        while cid.next_line(MOMENT_SECONDS * 100):  # the probe lines
+        while cid.next_line() != b"last probe\n":
             pass
         cid.say(b"I am still here\n")
         bob.hears(room.patience)
@@ -317,18 +328,16 @@ def newcomers(pitfall: str | None) -> None:
         with room.one_turn():
             cid, dan = room.person("Cid"), room.person("Dan")
             print("Cid and Dan connect")
-        eve = None
         for number in (1, 2):
-            while len(children(room.server.pid)) < 3 + (pitfall is None or number == 2):
-                time.sleep(MOMENT_SECONDS)
+            here = 3 + (pitfall is None or number == 2)
+            wait_until(lambda here=here: len(children(room.server.pid)) >= here, f"{here} children")
             room.settle()
             ann.say(b"welcome %d\n" % number)
             for person in (bob, cid, dan):
                 person.hears(room.patience)
             if number == 1:
                 print("Eve connects")
-                eve = room.person("Eve")
-        assert eve
+                room.person("Eve")
 
 
 def speech(pitfall: str | None) -> None:
@@ -339,7 +348,7 @@ def speech(pitfall: str | None) -> None:
         with stopped(room.children["Ann"]):
             print("Ann's child is stopped meanwhile: Ann says 20 lines of 1024 bytes at once")
             os.write(ann.writing, b"".join(line(number, 1024) for number in range(20)))
-        tell_heard(bob, 20, 1024, room_scenes.SHORT_PATIENCE_SECONDS)
+        tell_heard(bob, 20, 1024, room.patience)
 
 
 def short_line(pitfall: str | None) -> None:
@@ -358,17 +367,18 @@ def short_line(pitfall: str | None) -> None:
 def two_servers(pitfall: str | None) -> None:
     """two servers run at the same time on one machine"""
     options = ("--max-clients", "8")
+    os.environ["CHATLAB_SEGMENT"] = f"chat-room-{os.getpid()}"  # the pitfall's memory has a name: no other run's
     with Room(pitfall, *options) as ours, Room(pitfall, *options) as theirs:
         ann, bob = ours.enter(ours.person("Ann"), ours.person("Bob"))
         print("and in another room, of another server:")
         cid, dan = theirs.enter(theirs.person("Cid"), theirs.person("Dan"))
-        for number in range(9):
+        for number in range(99):
             os.write(cid.writing, b"secret %d\n" % number)
             dan.next_line()
-        print("Cid says nine secrets to Dan")
+        print("Cid says 99 secrets to Dan")
         with stopped(ours.server.pid):
             bob.say(b"what do they say?\n")
-            bob.hears(room_scenes.SHORT_PATIENCE_SECONDS)
+            bob.hears(SHORT_PATIENCE_SECONDS)
 
 
 def costs(pitfall: str | None) -> None:
@@ -390,11 +400,6 @@ def costs(pitfall: str | None) -> None:
             woken, used = wake_ups(pids) - before[0], processor_seconds(pids) - before[1]
             private = sum(private_bytes(pid) for pid in pids) / 1e6
         print(f"   {name:24} {len(pids):8} {private:11.0f} {woken / ROUNDS:16.0f} {1000 * used / ROUNDS:20.2f}")
-
-
-def settle(pids: list[int]) -> None:
-    while any(stat_of(pid) != "S" for pid in pids):
-        time.sleep(MOMENT_SECONDS)
 
 
 def wake_ups(pids: list[int]) -> int:
