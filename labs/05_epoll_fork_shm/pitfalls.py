@@ -43,8 +43,8 @@ class WaitingAtTheDoor(ForkShmServer):
 
 
 class HalfASpeech(ClientProcess):
-    """Symptom: of a long speech the others hear the first 64 KiB, and the rest when its speaker says something more.
-    Cause: edge-triggered, epoll tells once that something has come, and one recv takes what it has room for.
+    """Symptom: of what somebody says at once the others hear a part, and the rest when it says something more.
+    Cause: edge-triggered, epoll tells once that something has come, and one recv takes what there is room for.
     Cure: recv until EAGAIN, or ask level-triggered.
     """
 
