@@ -12,7 +12,7 @@ PATIENCE_SECONDS = 3.0
 SECONDS = 6.0
 
 HELPERS = """
-import os, random, signal, time
+import os, random, signal, sys, time
 
 HIGH = 2**32  # what we add ourselves is counted in these, and what a child adds, one by one, stays below
 
@@ -97,6 +97,19 @@ def read_while_they_add(seconds):
         for pid in pids:
             end(pid)
 
+def called_by_add():
+    # The names of the functions written in C that one add calls.
+    tally, called = Tally(1), set()
+    def profiler(frame, event, argument):
+        if event == "c_call":
+            called.add(argument.__name__)
+    sys.setprofile(profiler)
+    try:
+        tally.add(0, 1)
+    finally:
+        sys.setprofile(None)
+    return called
+
 def take_over(amounts):
     # A writer is killed at some moment, another one goes on: (what it had added, what there is in the end)
     tally = Tally(2)
@@ -165,6 +178,15 @@ def test_nothing_is_lost(student):
 def test_the_total_never_goes_back(student):
     """Who asks while others add never hears less than before."""
     define_helpers(student)
+    cleared = "a field that is cleared before it is filled, as struct.pack_into does, or stored piece by piece"
+    called = student.call("called_by_add", step="add(0, 1), and what it calls is written down", read=READ).value
+    student.should(
+        "pack_into" not in called,
+        should="store a field at once, as memoryview.cast does",
+        but="it called struct.pack_into",
+        mistake=cleared,
+        read=READ,
+    )
     before, after = student.call(
         "read_while_they_add",
         READ_SECONDS,
@@ -177,7 +199,7 @@ def test_the_total_never_goes_back(student):
         before is None,
         should="never say less than before",
         but=f"it said {before}, and then {after}",
-        mistake="a field that is cleared before it is filled, as struct.pack_into does, or stored piece by piece",
+        mistake=cleared,
         read=READ,
     )
 
