@@ -198,7 +198,7 @@ class Cells:
     Records are numbered 1, 2, 3 …, and record n has cell n % count: so it takes the place of record n - count. A cell
     is BEGIN, LENGTH, `size` bytes, END, one behind the other. BEGIN, LENGTH and END are numbers of eight bytes, each
     stored and loaded at once, as memoryview(memory).cast("Q") does. There is one writer, and it waits for no reader.
-    Source: the handout; mmap(2); Documentation/locking/seqlock.rst in the Linux kernel's sources.
+    Source: the handout; Lamport, Concurrent Reading and Writing (1977); mmap(2).
     """
 
     def __init__(self, memory, count, size):
