@@ -7,6 +7,9 @@ import pytest
 pytestmark = pytest.mark.exercise("5.2")
 READ = "Level or edge"
 PIECE_BYTES = 4096
+END_UNREAD = (
+    "an end of file that is not looked for: it may stand right behind the last words, and is no edge of its own then"
+)
 LEFT_UNREAD = "one recv, or a few, for each event: an edge is told once, and what is left unread is never told of again"
 
 
@@ -87,7 +90,7 @@ def test_everything_on_every_connection(student):
         said[place].append(b"one more, %d\n" % student.random.randrange(10**6))
         ours[place].send(said[place][-1])
         ours[place].close()
-    call = returned(student, pending, said, "an end of file that is not looked for")
+    call = returned(student, pending, said, END_UNREAD)
     opened, closed = ", ".join(call.audit.opened.values()), ", ".join(call.audit.closed.values())
     student.should(
         not opened and not closed,
@@ -174,4 +177,4 @@ def test_nobody_is_waited_for_in_recv(student):
         ours[place].close()
         sleeps_in_epoll(student, "until the first one says something", "recv on a blocking socket")
     ours[0].close()
-    returned(student, pending, said, "an end of file that nobody reads")
+    returned(student, pending, said, END_UNREAD)

@@ -168,7 +168,7 @@ def agrees(student, performed, mistake):
     held = 0
     for operation, (got, _), (wanted, found) in performed:
         if got != wanted:
-            student.step(f"{held} bytes are in it: {in_words(operation)}")
+            student.step(f"bytes in it: {held}; {in_words(operation)}")
             student.should(
                 False,
                 should=f"return {shown(wanted)}",
