@@ -543,6 +543,9 @@ def churn(room: Room) -> None:
         if number % 4 == 3:
             client.reset()
         client.close()
+        if number % 20 == 19:  # so that no wait is for all of them: a newcomer may cost a fork
+            sender.send_line(b"%d have come" % (number + 1))
+            reader.read_until(b"%d have come" % (number + 1))
     # A close looks like a half-close until a send fails, so something is said until all of them are found out.
     for _ in looks.tries(room):
         sender.send_line(b"is anybody gone?")
