@@ -142,9 +142,9 @@ class ForkShmServer:
         if self.log.publish():
             for child in self.children.values():
                 child.bell.ring()
-        if tight:
-            self.judge_readers()
         self.do_what_is_due()
+        if tight and self.judge_readers():
+            self.turn({})  # whom they waited for has gone, and its last words are in the log
 
     def handle(self, fd: int, events: int) -> None:
         if fd in self.children:
@@ -308,9 +308,12 @@ class ForkShmServer:
             self.waiting.discard(child)
             child.bell.ring()
 
-    def judge_readers(self) -> None:
-        """While somebody waits, who is behind is asked to ring when it has moved on, and ended if it never does."""
-        now = time.monotonic()
+    def judge_readers(self) -> bool:
+        """While somebody waits, who is behind is asked to ring when it has moved on, and ended if it never does.
+
+        Returns whether anybody was ended.
+        """
+        now, before = time.monotonic(), len(self.children)
         for child in list(self.children.values()):
             seen = self.log.progress(child.slot) if self.pressed() else None
             if seen != child.seen:
@@ -323,6 +326,7 @@ class ForkShmServer:
             if seen and not child.asked:
                 child.asked = True
                 child.bell.ring(ASK)
+        return len(self.children) < before
 
     # The end.
 
