@@ -401,7 +401,7 @@ def test_a_question_that_does_not_fit_among_the_bells_is_asked_later(serve, join
 
 @pytest.mark.parametrize("how", ["frozen", "deaf"])
 def test_who_keeps_others_waiting_is_evicted_and_nobody_else_loses_anything(serve, join, how):
-    server = serve(*SMALL_RING, "--stall-seconds", "0.3")
+    server = serve(*SMALL_RING)
     speaker, reader, bad = join(server, {}, {}, SLOW)
     with frozen(child_of(bad)) if how == "frozen" else contextlib.nullcontext():
         talk(speaker, [reader], 5000)
@@ -412,6 +412,20 @@ def test_who_keeps_others_waiting_is_evicted_and_nobody_else_loses_anything(serv
     one_by_one(reader, speaker, 3)
 
 
+@needs_strace
+def test_after_an_eviction_the_room_goes_on_at_once(serve, join):
+    server = serve(*SMALL_RING, trace=True)
+    speaker, reader, bad = join(server, {}, {}, {})
+    with frozen(child_of(bad)):
+        talk(speaker, [reader], 1000)
+    parents = server.trace.of(server.pid).named("kill", "sendto", "epoll_wait", "epoll_pwait")
+    names = [call.name for call in parents]
+    killed = names.index("kill")
+    rung = names.index("sendto", killed)
+    slept = [call for call in parents[killed:rung] if call.name.startswith("epoll") and call.result == 0]
+    assert not slept, "no timer is waited for"
+
+
 def test_who_speaks_much_and_does_not_listen_is_heard(serve, join):
     server = serve(*SMALL_RING, *PATIENT)
     talker, a, b = join(server, SLOW, {}, {})
@@ -420,8 +434,8 @@ def test_who_speaks_much_and_does_not_listen_is_heard(serve, join):
     assert server.log == ""
 
 
-def test_two_that_speak_much_and_do_not_listen_are_evicted_one_at_least(serve, join):
-    server = serve(*SMALL_RING, "--stall-seconds", "0.3")
+def test_of_two_that_speak_much_and_do_not_listen_one_is_evicted_and_what_was_heard_is_whole(serve, join):
+    server = serve(*SMALL_RING)
     one, other, reader = join(server, SLOW, SLOW, {})
     data = LINE * 5000
     left = {one: memoryview(data), other: memoryview(data)}
@@ -435,6 +449,12 @@ def test_two_that_speak_much_and_do_not_listen_are_evicted_one_at_least(serve, j
         return "evicted" in server.log
 
     until(one_is_gone, "the eviction")
+    assert {line.partition(": ")[0].split(":")[1] for line in server.log.splitlines()} <= {
+        str(one.port),
+        str(other.port),
+    }
+    heard = reader.unread
+    assert (LINE * (len(heard) // len(LINE) + 1)).startswith(heard)
 
 
 # The end.
