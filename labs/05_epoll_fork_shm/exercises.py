@@ -345,7 +345,8 @@ def serve(listener, max_clients):
     - A newcomer beyond max_clients is closed; so is a client whose line has 65,536 bytes and no end yet.
     - When nothing happens nobody runs: each process sleeps in epoll.
     Not asked for, as the reference has it: notices, clients that go on listening after their FIN, the end of one who
-    never reads (the room waits for it), a fork that fails. Source: the handout, and all of the above.
+    never reads (the room waits for it), an accept or a fork that fails, a stopped child whose parent is killed.
+    Source: the handout, and all of the above.
     """
     raise NotImplementedError("exercise 5.10 is not started")
 

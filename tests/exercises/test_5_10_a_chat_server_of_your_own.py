@@ -120,6 +120,22 @@ def test_ends(student):
         server.case(SCENARIOS[name])
 
 
+def test_a_line_without_an_end(student):
+    """Who says 65,536 bytes of a line without its end is closed; the lines before it are delivered."""
+    server = Serving(student)
+
+    def story(room):
+        talker, reader, other = room.join(3)
+        student.step("a client says b'before\\n', and 65,536 bytes of a line without its end")
+        talker.send(b"before\n" + b"x" * 65_536)
+        room.receives(reader, b"before\n", mistake="the lines before the one that is too long are lost")
+        must_end(talker, "close it", "a line that is kept without bound, until memory is full")
+        other.send_line(b"good riddance")
+        room.receives(reader, b"good riddance\n", mistake="what is left of the line is passed on")
+
+    server.run(story)
+
+
 @pytest.mark.parametrize("name", CASES["children"])
 def test_children(student, name):
     """Each client has a process of its own, which may be killed or stopped, and holds nothing of the others."""
@@ -171,7 +187,7 @@ def test_slots_are_used_again(student):
             visitor = room.connect()
             room.admit([visitor, reader])
             student.step("the room of three is full, and a fourth comes")
-            turned_away(room.connect())
+            must_end(room.connect(), "close a newcomer beyond max_clients", "more let in than there are slots")
             student.step("a client's child is stopped when it has said half a line; much is said; the child is killed")
             said = b"%d: words that nobody reads there\n" % number * 50
             visitor.send(b"first words\nhalf a line")
@@ -196,12 +212,12 @@ def test_slots_are_used_again(student):
     server.run(story)
 
 
-def turned_away(client):
-    """Who is one too many must be closed."""
+def must_end(client, should, mistake):
+    """Its connection must be closed, or reset."""
     try:
         client.ended()
     except LoadError as error:
-        raise Fault("close a newcomer beyond max_clients", str(error), "more let in than there are slots") from error
+        raise Fault(should, str(error), mistake) from error
 
 
 def gone(room, processes):
@@ -247,7 +263,7 @@ def test_a_slow_reader_loses_nothing(student):
             talker.left,
             should="let it wait, when the rings are full",
             but=f"the server has taken all {len(LINES)} lines",
-            mistake="a parent that reads on although somebody's ring is full: what has no room is lost, or kept for ever",
+            mistake="a parent that reads on although somebody's ring is full: what has no room is lost, or piles up",
         )
         student.step("now the other reads")
         wanted, got = b"".join(LINES), bytearray(late.arrived())
