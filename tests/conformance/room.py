@@ -145,10 +145,24 @@ def frozen(*pids: int) -> Iterator[None]:
                 if time.monotonic() > deadline:
                     raise NotChecked(f"process {pid} was sent SIGSTOP, and does not stop")
                 time.sleep(STOP_LOOK_SECONDS)
+        for pid in pids[:1]:
+            _wait_for_tracer(pid, deadline)
         yield
     finally:
         for pid in pids:
             kill(pid, signal.SIGCONT)
+
+
+def _wait_for_tracer(pid: int, deadline: float) -> None:
+    """strace 6.1 ends when what it traces is killed between its stop and PTRACE_LISTEN: let it come to rest before."""
+    tracer = int(procfs.status(pid).get("TracerPid", "0"))
+    before = None
+    while tracer and time.monotonic() < deadline:
+        entry, switches = procfs.stat(tracer), procfs.status(tracer).get("voluntary_ctxt_switches")
+        if entry is None or (entry.state == "S" and switches == before):
+            return
+        before = switches
+        time.sleep(STOP_LOOK_SECONDS)
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:

@@ -8,6 +8,7 @@ from tree import ROOT
 SHOWN_AND_JUDGED = [
     ("01_fork", "test_1_1_predict_processes_and_lines.py"),
     ("04_poll_server", "test_4_1_predict_what_poll_says.py"),
+    ("05_epoll_fork_shm", "test_5_3_break_the_one_slot_version.py"),
 ]
 
 
