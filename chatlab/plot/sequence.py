@@ -176,7 +176,7 @@ class _Clock:
     """Time to y. Each event gets room for its label, and a gap grows only with its logarithm."""
 
     def __init__(self, trace: Trace, story: _Story, lanes: dict[int, float]):
-        self._begin, self._end = trace.begin, trace.end
+        self._begin, self._end = trace.begin, max(trace.begin, trace.end)  # a cut may lie behind the trace's end
         self.events: dict[float, float] = {}
         self._parts: dict[float, int] = {}
         for message in (run.records[0] for run in story.arrows):
@@ -194,7 +194,7 @@ class _Clock:
             self._wants(call.time + call.duration, 0.8)
         if not story.arrows:
             self._wants(trace.begin, 0.6)
-        self._wants(trace.end, 1.5 if story.boxes else 0.6)
+        self._wants(self._end, 1.5 if story.boxes else 0.6)
         self._times = sorted(self.events)
         self._heights = [0.4]
         for before, time in zip(self._times, self._times[1:], strict=False):

@@ -238,6 +238,12 @@ def test_sequence_of_a_cut_trace_has_no_births_and_ends_that_are_not_in_it(trace
     assert "fork" not in [text.get_text() for text in cut.get_legend().get_texts()]
 
 
+def test_sequence_of_a_cut_behind_the_end_of_the_trace_is_empty(trace):
+    ax = sequence_chart(trace.between(5.0, 6.0), memory="shared memory")
+    assert not ax.chatlab_rows
+    assert "no message was seen" in texts(ax)
+
+
 def test_sequence_counts_time_from_where_it_is_told():
     processes = [Process(pid, None, 0.0, None, None, None, "a") for pid in (1, 2)]
     said = [Message(5.0001, 5.0003, 1, 2, 1, "pipe", "x", 4, 3)]
