@@ -373,10 +373,10 @@ def test_while_the_parent_is_frozen_nothing_is_lost_of_what_children_read(serve,
 def all_hear(speaker, data: bytes, lengths: dict) -> None:
     """Say the rest while all read, until each of them has as many bytes to read as it must have."""
     left = memoryview(data)
-    speaker.socket.setblocking(False)
 
     def all_is_heard() -> bool:
         nonlocal left
+        speaker.socket.setblocking(False)  # to have read with a time limit leaves it with that limit
         with contextlib.suppress(BlockingIOError):
             left = left[speaker.socket.send(left) :] if left else left
         return {client: len(client.arrived()) for client in lengths} == lengths
