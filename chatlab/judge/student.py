@@ -27,6 +27,7 @@ SPIN_LOOKS = 5
 SPIN_LOOK_SECONDS = 0.01
 RAN_ON_SECONDS = 0.05
 UNTIL_EVERY_SECONDS = 0.004
+LEAST_LOOKS = 50
 ASLEEP_LOOKS = 8
 ASLEEP_SECONDS = 2.0
 
@@ -254,17 +255,19 @@ class Student:
         """Audit again and again until condition(audit) holds; fails the check when the deadline comes first.
 
         but: text, or a function of the last audit that gives it; default: what every process does. timeout (seconds,
-        scaled) comes before the deadline.
+        scaled) comes before the deadline, but not before LEAST_LOOKS looks: a busy machine may need seconds for them.
         """
         end = float("inf") if timeout is None else time.monotonic() + timeout * self.scale
+        looks = 0
         while True:
             audit = self.audit()
+            looks += 1
             if condition(audit):
                 return audit
             error = self._peek()
             if error is not None:
                 self._complain(Complaint(should, f"it raised {error}", read=read))
-            if self.remaining() <= 0 or time.monotonic() > end:
+            if self.remaining() <= 0 or (time.monotonic() > end and looks >= LEAST_LOOKS):
                 said = but(audit) if callable(but) else but or audit.describe()
                 self._complain(Complaint(should, said, self._or_loop(mistake), read, verdicts.OUT_OF_TIME))
             time.sleep(UNTIL_EVERY_SECONDS)
