@@ -92,8 +92,8 @@ def test_any_process_of_the_server_shows_the_same_memory():
                     looks.append(memory.look())
             return {(look.ordered, look.slots) for look in looks}
 
-        until(lambda: len(seen()) == 1, "the same fields in all processes of a room that has fallen silent")
-        ((ordered, _),) = seen()
+        words = "the same fields in all processes of a room that has fallen silent"
+        ((ordered, _),) = until(lambda: len(looks := seen()) == 1 and looks, words)
         assert ordered
 
 
