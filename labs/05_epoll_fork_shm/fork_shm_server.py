@@ -16,6 +16,7 @@ import argparse
 import contextlib
 import ctypes
 import errno
+import fcntl
 import gc
 import math
 import os
@@ -25,6 +26,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import NoReturn
@@ -37,6 +39,7 @@ LINGER_SECONDS = 2.0
 REST_SECONDS = 1.0
 GRACE_SECONDS = 1.0
 SLOW_READER = 4  # the kernel tells of 100 kB/s about once a second: who is known to read gets so many times the time
+LOOKS = 8  # at one that keeps others waiting, before it is ended
 LONGEST_WAIT_SECONDS = 86400  # epoll_wait takes an int of milliseconds
 OTHER_DESCRIPTORS = 32  # standard streams, the listener, those who are turned away, and some to spare
 NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -91,7 +94,7 @@ class Child:
 
     def __init__(self, pid: int, slot: int, bell: Bell, name: str):
         self.pid, self.slot, self.bell, self.name = pid, slot, bell, name
-        self.asked = False
+        self.asked = -math.inf  # when it was last asked, unless it has rung since then
         self.seen: tuple[int, int] | None = None  # how far it had read, the last time that it was behind …
         self.since = 0.0  # … and since when
         self.slow = False  # has it moved since it was first behind?
@@ -155,7 +158,7 @@ class ForkShmServer:
     def seconds_to_wait(self) -> float:
         due = [until for _, until in self.strangers.values()][:1]  # the first to come is the first to go
         due += [self.rest_until] if self.rest_until else []
-        due += [time.monotonic() + self.options.stall_seconds / 4] if self.pressed() else []
+        due += [time.monotonic() + self.options.stall_seconds / LOOKS] if self.pressed() else []
         return max(0, min(min(due) - time.monotonic(), LONGEST_WAIT_SECONDS)) if due else -1
 
     def do_what_is_due(self) -> None:
@@ -264,7 +267,7 @@ class ForkShmServer:
     def hear(self, child: Child, events: int) -> None:
         """A child has rung: there is something in its ring, or it waits for room, or it has gone."""
         rung = child.bell.heard(events)
-        child.asked = False
+        child.asked = -math.inf
         if rung == b"":
             self.bury(child)
             return
@@ -323,8 +326,8 @@ class ForkShmServer:
                 log(f"{child.name}: evicted: others wait for it, and it takes nothing")
                 self.bury(child)
                 continue
-            if seen and not child.asked:
-                child.asked = True
+            if seen and now - child.asked >= self.options.stall_seconds / LOOKS:
+                child.asked = now
                 child.bell.ring(ASK)
         return len(self.children) < before
 
@@ -411,7 +414,9 @@ class ClientProcess:
     def look(self, events: int) -> bool:
         """The parent has rung."""
         rung = self.bell.heard(events)
-        self.asked |= ASK in (rung or b"")
+        if ASK in (rung or b""):
+            self.asked = True
+            self.give_sign_of_life()
         self.room = self.room or len(self.writer.space()) > 0
         return rung != b""
 
@@ -463,11 +468,18 @@ class ClientProcess:
                 self.blocked = True
             except OSError:  # EPIPE, ECONNRESET
                 self.break_off()
+        if self.blocked:
+            self.give_sign_of_life()
         if self.asked and (self.reader.cursor > before or not self.reader.views):
             self.asked = False
             self.bell.ring()
         if self.dismissed and not self.reader.views:
             self.take_leave()
+
+    def give_sign_of_life(self) -> None:
+        """How much has come to the client's side, tcp(7): it moves as soon as the client reads, before EPOLLOUT."""
+        unsent = struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0]
+        self.reader.arrived(unsent)
 
     def break_off(self) -> None:
         """Nothing reaches it any more. What had arrived before can still be read, while there is room."""

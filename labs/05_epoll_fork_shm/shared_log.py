@@ -12,7 +12,7 @@ Who writes which field, each in a cache line of 64 bytes of its own:
     freed     the parent  for each slot: the ring may be written again up to this position, and a whole ring beyond
     said      its child   for each slot: the ring holds whole lines up to this position
     cursor    its child   for each slot: so many entries it has read, and sent to its client; NEVER: it reads none
-    sent      its child   for each slot: bytes that its client's connection has taken, a sign of life
+    arrived   its child   for each slot: bytes that have come to its client's side, a sign of life
     entry g   the parent  number g, slot, position and length, at place g modulo the log's size
     ring      its child   for each slot: the bytes
 
@@ -82,7 +82,7 @@ class SharedLog:
     def cursor(self, slot: int) -> int:
         return self._childs + slot * LINE_WORDS + 1
 
-    def sent(self, slot: int) -> int:
+    def arrived(self, slot: int) -> int:
         return self._childs + slot * LINE_WORDS + 2
 
     def place(self, number: int) -> int:
@@ -102,7 +102,7 @@ class SharedLog:
 
     def enter(self, slot: int) -> None:
         """A slot gets a child: it will read what is gathered from now on."""
-        self.words[self.sent(slot)] = 0
+        self.words[self.arrived(slot)] = 0
         self.words[self.cursor(slot)] = self._ordered
 
     def leave(self, slot: int) -> None:
@@ -161,7 +161,7 @@ class SharedLog:
         What it has read since then is not given back yet: it is to be asked, so that its answer makes us look again.
         """
         cursor = self.cursors[slot]
-        return (cursor, self.words[self.sent(slot)]) if cursor < self.words[self.ORDERED] else None
+        return (cursor, self.words[self.arrived(slot)]) if cursor < self.words[self.ORDERED] else None
 
     def room(self, slot: int) -> int:
         """How many bytes the slot's child may still write, beyond the whole lines that it has said."""
@@ -211,8 +211,9 @@ class Reader:
 
     def __init__(self, log: SharedLog, slot: int):
         self.log, self.words, self.slot = log, log.words, slot
-        self._cursor, self._sent = log.cursor(slot), log.sent(slot)
+        self._cursor, self._arrived = log.cursor(slot), log.arrived(slot)
         self.taken = self.cursor = self.words[self._cursor]  # entries
+        self.sent = 0  # bytes
         self.views: list[memoryview] = []
         self._ends: list[int] = []  # for each view: entries that are done with once it is sent
 
@@ -233,7 +234,7 @@ class Reader:
 
     def done(self, count: int) -> None:
         """The connection has taken `count` bytes of the views. Raises Overrun: were these the right ones?"""
-        self.words[self._sent] += count
+        self.sent += count
         whole = 0
         while whole < len(self.views) and count >= len(self.views[whole]):
             count -= len(self.views[whole])
@@ -249,6 +250,10 @@ class Reader:
             raise Overrun(f"entry {self.cursor} was given back while it was being read")
         if cursor > self.cursor:
             self.words[self._cursor] = self.cursor = cursor
+
+    def arrived(self, unsent: int) -> None:
+        """Let the parent see how many bytes have come to the client's side; `unsent` of them are still on our side."""
+        self.words[self._arrived] = max(0, self.sent - unsent)
 
     def leave(self) -> None:
         """Read no more, and hold nobody up."""

@@ -26,7 +26,7 @@ import shared_log
 log = shared_log.SharedLog(3, 1000, entries=8)
 log.words[log.ORDERED], log.words[log.FREED] = 11, 5
 for slot in range(2):
-    fields = (log.freed(slot), log.said(slot), log.cursor(slot), log.sent(slot))
+    fields = (log.freed(slot), log.said(slot), log.cursor(slot), log.arrived(slot))
     for field, value in zip(fields, (400, 1300, 7, 90)):
         log.words[field] = value + slot
 place = log.place(10)
