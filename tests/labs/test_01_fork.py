@@ -273,7 +273,7 @@ def test_server_a_failing_fork_costs_one_newcomer_only():
         first.sendall(b"undisturbed\n")
         assert first.recv(100) == b"undisturbed\n"
         talk(server).close()
-        assert "fork: Resource temporarily unavailable" in server.log
+        server.wait_for(lambda: "fork: Resource temporarily unavailable" in server.log, "the failing fork in the log")
 
 
 def test_server_killed_leaves_its_port_free():
