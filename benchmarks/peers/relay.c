@@ -203,7 +203,8 @@ static void handle(struct client *client, uint32_t events)
 
 static void send_stalled_away(void)
 {
-    double limit = now() - STALL_SECONDS;
+    const char *told = getenv("STALL_SECONDS"); /* a test on a busy machine has more patience */
+    double limit = now() - (told != NULL ? atof(told) : STALL_SECONDS);
     for (size_t i = room_count; i-- > 0;)
         if (room[i]->full && room[i]->full_since < limit)
             leave(room[i]);
