@@ -459,7 +459,7 @@ class ClientProcess:
 
     def deliver(self) -> None:
         """Send what others have said, from where it lies, until all is sent or the kernel takes no more."""
-        before = self.reader.cursor
+        before, was_blocked = self.reader.cursor, self.blocked
         while self.hears and not self.blocked and (self.reader.views or not self.dismissed and self.reader.take()):
             try:
                 self.reader.done(self.sock.sendmsg(self.reader.views))
@@ -468,8 +468,8 @@ class ClientProcess:
                 self.blocked = True
             except OSError:  # EPIPE, ECONNRESET
                 self.break_off()
-        if self.blocked:
-            self.give_sign_of_life()
+        if self.blocked and not was_blocked:
+            self.give_sign_of_life()  # what it has to differ from when the parent asks
         if self.asked and (self.reader.cursor > before or not self.reader.views):
             self.asked = False
             self.bell.ring()

@@ -5,7 +5,7 @@ log: entry g says "the next bytes for everybody are these of that ring". So all 
 copied from one process to another is nothing. Positions in a ring and numbers of entries only grow, and are never
 reset: who takes a slot over goes on where the last one stopped, and its bytes cannot be taken for the other's.
 
-Who writes which field, each in a cache line of 64 bytes of its own:
+Who writes which field; what one process writes of a slot lies in a cache line of 64 bytes of its own:
 
     ORDERED   the parent  so many entries are in the log
     FREED     the parent  so many entries have been read by everybody
@@ -106,7 +106,7 @@ class SharedLog:
         self.words[self.cursor(slot)] = self._ordered
 
     def leave(self, slot: int) -> None:
-        """A slot's child has been waited for, and all that it said is gathered."""
+        """A slot has no child any more: it was waited for, or never made. Nobody waits for what it has not read."""
         self.words[self.cursor(slot)] = NEVER
 
     def gather(self, slot: int) -> bool:
@@ -122,8 +122,8 @@ class SharedLog:
             self.words[place] = self._ordered
             self._ordered += 1
             start = self._gathered[slot] = end
-        unread = said - self.words[self.freed(slot)], self._ordered - self.words[self.FREED]
-        self.crowded |= unread[0] > self.ring_bytes // 2 or unread[1] > self.entries // 2
+        in_ring, in_log = said - self.words[self.freed(slot)], self._ordered - self.words[self.FREED]
+        self.crowded |= in_ring > self.ring_bytes // 2 or in_log > self.entries // 2
         return True
 
     def publish(self) -> bool:
