@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from types import TracebackType
 
-LINE_BYTES = 64  # a cache line: every field has one of its own
+LINE_BYTES = 64  # a cache line: what one process writes of a slot lies in one of its own
 HEAD_LINES = 2  # the number of entries ordered, the number of entries freed
 NEVER = 2**64 - 1  # the cursor of a slot that reads nothing
 ENTRY = struct.Struct("@4Q")
@@ -32,13 +32,13 @@ class ShmError(Exception):
 class Slot:
     """The fields of one slot. freed, said: positions in its ring, in bytes. cursor: entries; None: it reads none.
 
-    sent: bytes that the connection of its client has taken.
+    arrived: bytes that had come to its client's side when the child looked last.
     """
 
     freed: int
     said: int
     cursor: int | None
-    sent: int
+    arrived: int
 
     @property
     def held(self) -> int:
@@ -105,8 +105,8 @@ class SharedMemory:
         lines = [fields[start : start + 3] for start in range(0, len(fields), LINE_BYTES // 8)]
         parents, childs = lines[HEAD_LINES : HEAD_LINES + self.slots], lines[HEAD_LINES + self.slots :]
         slots = (
-            Slot(freed, said, None if cursor == NEVER else cursor, sent)
-            for (freed, *_), (said, cursor, sent) in zip(parents, childs, strict=True)
+            Slot(freed, said, None if cursor == NEVER else cursor, arrived)
+            for (freed, *_), (said, cursor, arrived) in zip(parents, childs, strict=True)
         )
         return Look(time.time(), lines[0][0], lines[1][0], tuple(slots))
 
