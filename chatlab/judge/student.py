@@ -30,6 +30,9 @@ UNTIL_EVERY_SECONDS = 0.004
 LEAST_LOOKS = 50
 ASLEEP_LOOKS = 8
 ASLEEP_SECONDS = 2.0
+IDLE_SECONDS = 0.25
+IDLE_LOOKS = 3  # what is still on its way wakes a process in one look; a loop that spins or ticks is seen in each
+WAITING = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6", "recvfrom", "recvmsg")
 
 
 @dataclass(frozen=True)
@@ -272,10 +275,11 @@ class Student:
                 self._complain(Complaint(should, said, self._or_loop(mistake), read, verdicts.OUT_OF_TIME))
             time.sleep(UNTIL_EVERY_SECONDS)
 
-    def sleeps(self, *, should: str, mistake: str = "", read: str = "") -> Audit:
+    def sleeps(self, *, should: str, mistake: str = "", read: str = "", most_wake_ups: int | None = None) -> Audit:
         """The student's process must come to sleep: it sleeps at each of many looks in a row. Fails the check if not.
 
-        A loop that spins is caught running by some look, also when it sleeps for a moment in each turn.
+        A loop that spins is caught running by some look, also when it sleeps for a moment in each turn. most_wake_ups:
+        so many calls that wait may come back in IDLE_SECONDS; more are a loop that ticks. That needs the trace.
         """
         looks: list[bool] = []
 
@@ -283,7 +287,22 @@ class Student:
             looks.append(audit.own is not None and audit.own.state == "S")
             return looks[-ASLEEP_LOOKS:] == [True] * ASLEEP_LOOKS
 
-        return self.until(asleep, should=should, mistake=mistake, read=read, timeout=ASLEEP_SECONDS)
+        audit = self.until(asleep, should=should, mistake=mistake, read=read, timeout=ASLEEP_SECONDS)
+        woken = 0
+        for _ in range(IDLE_LOOKS if most_wake_ups is not None else 0):
+            before = len(self.syscalls(*WAITING))
+            time.sleep(IDLE_SECONDS)
+            woken = len(self.syscalls(*WAITING)) - before
+            if woken <= most_wake_ups:
+                break
+        self.should(
+            most_wake_ups is None or woken <= most_wake_ups,
+            should=should,
+            but=f"it woke up {woken} times in {IDLE_SECONDS} s",
+            mistake=mistake,
+            read=read,
+        )
+        return audit
 
     @contextmanager
     def frozen(self, pid: int | None = None) -> Iterator[None]:

@@ -18,8 +18,6 @@ NEWCOMERS = "Accept until there is nobody"
 PIECES = "; if 4.2, 4.3, 4.4, 4.5 or 4.6 fails too, begin there"
 WAIT_SECONDS = 3.0  # for one answer of the server
 LAST_WORD_SECONDS = 0.3
-IDLE_SECONDS = 0.25
-IDLE_LOOKS = 3  # what was still on its way keeps a server awake for one look; a spinning one is awake in all of them
 MOST_IDLE_POLLS = 5  # a deadline may come meanwhile; a loop that spins polls hundreds of times
 BUFFER_BYTES = 32768  # each socket buffer of a room with bounded buffers: the kernel doubles it
 QUEUE_BYTES = 65536
@@ -114,23 +112,7 @@ class Serving:
 
     def sleeps(self, when, mistake, read=READ):
         """It must wait in poll, and not wake up again and again."""
-        self.student.sleeps(should=f"sleep {when}", mistake=mistake + PIECES, read=read)
-        for _ in range(IDLE_LOOKS):
-            before = self._polls()
-            time.sleep(IDLE_SECONDS)
-            woken = self._polls() - before
-            if woken <= MOST_IDLE_POLLS:
-                break
-        self.should(
-            woken <= MOST_IDLE_POLLS,
-            should=f"sleep {when}",
-            but=f"poll was called {woken} times in {IDLE_SECONDS} s",
-            mistake=mistake,
-            read=read,
-        )
-
-    def _polls(self):
-        return len(self.student.syscalls("poll", "ppoll", "select", "pselect6", "epoll_wait", "epoll_pwait"))
+        self.student.sleeps(should=f"sleep {when}", mistake=mistake + PIECES, read=read, most_wake_ups=MOST_IDLE_POLLS)
 
 
 def test_lines(student):

@@ -1,7 +1,6 @@
 """5.9 doorbells merged, none lost: rings at every moment that matters, the one between two steps of hear among them."""
 
 import socket
-import time
 
 import pytest
 
@@ -11,11 +10,8 @@ LOST = (
     "look, then drain: a ring that comes in between is taken, and nobody has seen what it told of. Drain first: then"
     " look sees it, or the ring is still there"
 )
-IDLE_SECONDS = 0.25
-IDLE_LOOKS = 3  # a busy machine may let something end late; a loop that spins or ticks is seen in each of them
 MOST_WAKE_UPS = 2
 ENDS = 3  # an end may be told with the last rings, or by the next hear
-SLEEPING = ("epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll", "select", "pselect6", "recvfrom", "recvmsg")
 
 HELPERS = """
 def ring_often(bell, count):
@@ -186,20 +182,7 @@ def test_attend_loses_none(student):
 def sleeps(student, when):
     """attend must sleep in the kernel, and not wake up again and again."""
     mistake = "a loop that hears again and again without a sleep in between, or wakes up each moment to look"
-    student.sleeps(should=f"sleep {when}", mistake=mistake, read=READ)
-    for _ in range(IDLE_LOOKS):
-        before = len(student.syscalls(*SLEEPING))
-        time.sleep(IDLE_SECONDS)
-        woken = len(student.syscalls(*SLEEPING)) - before
-        if woken <= MOST_WAKE_UPS:
-            break
-    student.should(
-        woken <= MOST_WAKE_UPS,
-        should=f"sleep {when}",
-        but=f"it woke up {woken} times in {IDLE_SECONDS} s",
-        mistake=mistake,
-        read=READ,
-    )
+    student.sleeps(should=f"sleep {when}", mistake=mistake, read=READ, most_wake_ups=MOST_WAKE_UPS)
 
 
 def test_the_end_is_told(student):

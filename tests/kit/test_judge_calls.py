@@ -307,3 +307,18 @@ def test_sleeps(student):
     assert verdict.seconds < 30
     assert "sleep between two looks" in verdict.feedback
     assert "a timeout of 0" in verdict.feedback
+
+
+@pytest.mark.parametrize(("milliseconds", "expected"), [(20, "failed"), (2000, "passed")])
+def test_a_loop_that_ticks_wakes_up_too_often(judged, milliseconds, expected):
+    checks = """
+def test_sleeps(student):
+    student.start("work", 1)
+    student.sleeps(should="sleep until there is something to do", mistake="a timeout", most_wake_ups=3)
+"""
+    code = (
+        f"import select\ndef work(n):\n    poll = select.poll()\n    while True:\n        poll.poll({milliseconds})\n"
+    )
+    verdict = judged(code, checks, deadline=60)
+    assert verdict.verdict == expected
+    assert ("times in 0.25 s" in verdict.feedback) == (expected == "failed")
